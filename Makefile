@@ -1,0 +1,67 @@
+# make course: set up, run every chapter, train.   make test: set up, test everything.
+# The interpreter that the virtual environment is made from: `make PYTHON=python3.12 course`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MPLBACKEND := module://matplotlib_inline.backend_inline
+
+.PHONY: help install course test lab docs bench gpu export lock clean
+
+help:
+	@echo "make install  virtual environment, locked packages, PaperPets"
+	@echo "make course   install, execute every chapter, train, report"
+	@echo "make test     install, then every notebook and every test"
+	@echo "make lab      read and run the chapters in JupyterLab"
+	@echo "make docs     the chapters as web pages in _site/"
+	@echo "make bench    measure against the budgets, results in bench/results/"
+	@echo "make gpu      the cells that need a GPU and the photographs"
+	@echo "make export   write petbreeds/ from nbs/ and clean the notebooks"
+	@echo "make lock     renew requirements.lock from settings.ini"
+	@echo "make clean    remove what make made, the virtual environment included"
+
+$(READY): requirements.lock settings.ini setup.py
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "make: Python 3.11 or newer is needed, $(PYTHON) is %d.%d; try: make PYTHON=python3.11" % v[:2])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[^ ]*' requirements.lock)"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+install: $(READY)
+	petbreeds data paper
+
+course: install
+	python course.py
+
+test: $(READY)
+	nbdev_test --n_workers 2 --do_print
+	pytest --nbval nbs -q
+	pytest tests
+
+lab: install
+	jupyter lab --ip 127.0.0.1 nbs
+
+docs: $(READY)
+	sphinx-build -W -q docs _site
+	@echo "open _site/index.html"
+
+bench: install
+	python bench/startup.py
+	python bench/drawing.py
+
+gpu: install
+	nbdev_test --n_workers 1 --do_print --flags "cuda oxford slow"
+
+export: $(READY)
+	nbdev_export
+	nbdev_clean
+
+lock:
+	$(BIN)/uv pip compile setup.py --extra dev --extra docs --python-version 3.11 --universal \
+	  --upgrade --no-header --annotation-style line --output-file requirements.lock --quiet
+
+clean:
+	rm -rf $(VENV) _course _site _docs _proc build dist *.egg-info .pytest_cache .hypothesis
