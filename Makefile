@@ -45,7 +45,7 @@ lab: install
 	jupyter lab --ip 127.0.0.1 nbs
 
 docs: $(READY)
-	sphinx-build -W -q docs _site
+	sphinx-build -W -q -c docs nbs _site
 	@echo "open _site/index.html"
 
 bench: install

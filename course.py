@@ -57,6 +57,11 @@ def execute(nb, dest):
         nbformat.write(book, dest)
 
 
+def train_command():
+    "What the reader's own `petbreeds train` does, into the course's folder."
+    return [str(Path(sys.executable).with_name("petbreeds")), "train", "--out", str(RUN), "--overwrite"]
+
+
 def run_all():
     "Execute what changed since the last time, then train; returns the exit status."
     nbs, state_file = chapters(), OUT / "state.json"
@@ -89,8 +94,7 @@ def run_all():
     else:
         print(flush=True)
         done.pop("train", None)
-        command = [sys.executable, "-m", "petbreeds.cli", "train", "--out", str(RUN), "--overwrite"]
-        if subprocess.run(command).returncode:
+        if subprocess.run(train_command()).returncode:
             return 1
         remember("train", last)
     metrics = json.loads((RUN / "run.json").read_text())["metrics"]

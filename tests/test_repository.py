@@ -1,0 +1,177 @@
+"What must hold for the repository as a whole: export, stored outputs, workflows, versions, the chapter runner."
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import nbformat
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "nbs").rglob("[!.]*.ipynb"))
+BIN = Path(sys.executable).parent
+SKIPPED = {"nbval-skip", "skip-execution"}
+FLAGS = re.compile(r"^#\|\s*(cuda|oxford|slow)\b", re.M)
+
+pytestmark = pytest.mark.skipif(not (BIN / "nbdev_export").exists(), reason="needs the development environment")
+
+
+def settings():
+    config = ConfigParser(delimiters=["="])
+    config.read(ROOT / "settings.ini", encoding="utf-8")
+    return config["DEFAULT"]
+
+
+def code_cells(path):
+    return [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+
+
+def name(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.fixture(scope="session")
+def fresh_copy(tmp_path_factory):
+    "The repository's tracked and new files, elsewhere, with the package exported anew and the notebooks cleaned."
+    copy = tmp_path_factory.mktemp("fresh") / "petbreeds"
+    copy.mkdir()
+    for part in ("nbs", "petbreeds"):
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    for part in ("settings.ini", "setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / part, copy)
+    for command in ("nbdev_export", "nbdev_clean"):
+        subprocess.run([BIN / command], cwd=copy, check=True, capture_output=True)
+    return copy
+
+
+def differing(a, b, pattern):
+    "Files under `a` or `b` that are missing or different on the other side."
+    names = {p.relative_to(x) for x in (a, b) for p in x.rglob(pattern) if ".ipynb_checkpoints" not in p.parts}
+    return [str(n) for n in sorted(names)
+            if not (a / n).exists() or not (b / n).exists() or (a / n).read_bytes() != (b / n).read_bytes()]
+
+
+def test_package_is_what_the_notebooks_export(fresh_copy):
+    assert differing(ROOT / "petbreeds", fresh_copy / "petbreeds", "*.py") == []
+
+
+def test_notebooks_are_clean(fresh_copy):
+    assert differing(ROOT / "nbs", fresh_copy / "nbs", "*.ipynb") == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_stored_outputs(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text) < 1_500_000, f"{len(text) / 1e6:.1f} MB with its outputs"
+    cells = code_cells(path)
+    outputs = [o for c in cells for o in c.outputs]
+    assert outputs, "no stored output"
+    assert not [o for o in outputs if o.output_type == "error"]
+    assert not [o for o in outputs if o.output_type == "stream" and o.name == "stderr"]
+    shown = json.dumps([o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in outputs])
+    assert not re.search(r"(?<![\w.])/(root|home|Users|tmp|work|var)/", shown), "an absolute path is stored"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_flagged_cells_are_skipped_everywhere(path):
+    for cell in code_cells(path):
+        if FLAGS.search(cell.source):
+            assert SKIPPED <= set(cell.metadata.get("tags", [])), cell.source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_imports_stand_apart(path):
+    for cell in code_cells(path):
+        if re.search(r"^#\|\s*export", cell.source, re.M) or re.match(r"\s*[%!]", cell.source):
+            continue
+        kinds = {isinstance(s, (ast.Import, ast.ImportFrom)) for s in ast.parse(cell.source).body}
+        assert len(kinds) < 2, cell.source
+
+
+def test_modules_import_only_what_comes_before():
+    "A chapter's module imports the modules of lower-numbered chapters only; the command line may import all."
+    numbered = {}
+    for path in (ROOT / "nbs").glob("[0-9]*.ipynb"):
+        found = re.search(r"#\|\s*default_exp\s+([\w.]+)", "\n".join(c.source for c in code_cells(path)))
+        numbered[found[1].removesuffix(".__init__")] = path.stem.split("_")[0]
+    assert len(numbered) > 5
+    for module, number in numbered.items():
+        source = ROOT / "petbreeds" / f"{module}.py"
+        source = source if source.exists() else ROOT / "petbreeds" / module / "__init__.py"
+        for imported in re.findall(r"from petbreeds\.(\w+)", source.read_text()):
+            assert imported == module or numbered[imported] < number, f"{module} imports {imported}"
+
+
+def test_version_is_stated_once():
+    import petbreeds
+    assert petbreeds.__version__ == settings()["version"]
+
+
+def test_lock_satisfies_settings():
+    locked = {}
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        requirement = Requirement(line.split("#")[0].strip())
+        locked.setdefault(requirement.name.lower(), []).append(next(iter(requirement.specifier)).version)
+    wanted = " ".join(settings()[k] for k in settings() if k.endswith("requirements")).split()
+    for requirement in map(Requirement, wanted):
+        assert requirement.name.lower() in locked, requirement
+        assert all(requirement.specifier.contains(v) for v in locked[requirement.name.lower()]), requirement
+
+
+def test_workflows_are_valid():
+    workflows = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    assert {w.stem for w in workflows} == {"test", "gpu", "docs", "latest"}
+    subprocess.run([BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows], check=True)
+
+
+def test_site_builds_without_a_warning(tmp_path):
+    subprocess.run([BIN / "sphinx-build", "-W", "-q", "-c", ROOT / "docs", ROOT / "nbs", tmp_path], check=True)
+    assert (tmp_path / "01_layout.html").exists()
+
+
+@pytest.fixture
+def small_course(tmp_path, monkeypatch):
+    "The chapter runner over two notebooks of one cell each; training replaced by a command that writes its files."
+    monkeypatch.syspath_prepend(str(ROOT))
+    import course
+    nbs = tmp_path / "nbs"
+    nbs.mkdir()
+    for stem, code in (("01_first", "1 + 1"), ("02_second", "2 + 2")):
+        write_notebook(nbs / f"{stem}.ipynb", code)
+    (tmp_path / "requirements.lock").write_text("")
+    for key, value in dict(ROOT=tmp_path, NBS=nbs, OUT=tmp_path / "_course", RUN=tmp_path / "_course" / "run").items():
+        monkeypatch.setattr(course, key, value)
+    train = ("import json, pathlib; p = pathlib.Path({!r}); p.mkdir(parents=True, exist_ok=True); "
+             "(p / 'report.html').write_text(''); "
+             "(p / 'run.json').write_text(json.dumps(dict(metrics=dict(error_rate=.5, n_valid=10))))")
+    monkeypatch.setattr(course, "train_command", lambda: [sys.executable, "-c", train.format(str(course.RUN))])
+    return course
+
+
+def write_notebook(path, code):
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), path)
+
+
+def test_course_redoes_only_what_changed(small_course, capsys):
+    assert small_course.run_all() == 0
+    assert "unchanged" not in capsys.readouterr().out
+    assert small_course.run_all() == 0
+    assert capsys.readouterr().out.count("unchanged") == 3
+    write_notebook(small_course.NBS / "02_second.ipynb", "3 + 3")
+    assert small_course.run_all() == 0
+    printed = capsys.readouterr().out
+    assert printed.count("unchanged") == 1 and "error rate 0.500" in printed
+    executed = nbformat.read(small_course.OUT / "02_second.ipynb", 4)
+    assert executed.cells[0].outputs[0].data["text/plain"] == "6"
+
+
+def test_course_stops_at_a_failing_chapter(small_course, capsys):
+    write_notebook(small_course.NBS / "01_first.ipynb", "1 / 0")
+    assert small_course.run_all() == 1
+    printed = capsys.readouterr().out
+    assert "ZeroDivisionError" in printed and "01_first.ipynb" in printed and "02_second" not in printed
