@@ -7,6 +7,11 @@ READY := $(VENV)/ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MPLBACKEND := module://matplotlib_inline.backend_inline
 
+# Debian keeps the part of Python that makes virtual environments in a package of its own.
+INSTALL_VENV = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+  then apt-get update -q && apt-get install -y -q --no-install-recommends python3-venv; \
+  else echo "make: $(PYTHON) cannot make virtual environments; on Debian: sudo apt-get install python3-venv"; exit 1; fi
+
 .PHONY: help install course test lab docs bench gpu export lock clean
 
 help:
@@ -22,8 +27,8 @@ help:
 	@echo "make clean    remove what make made, the virtual environment included"
 
 $(READY): requirements.lock settings.ini setup.py
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "make: Python 3.11 or newer is needed, $(PYTHON) is %d.%d; try: make PYTHON=python3.11" % v[:2])'
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "make: Python 3.11 or newer is needed, $(PYTHON) is %d.%d; name another: make PYTHON=python3.11" % v[:2])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(INSTALL_VENV)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[^ ]*' requirements.lock)"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
