@@ -6,7 +6,7 @@
 __all__ = ['EXTENSIONS', 'NAME', 'OXFORD', 'MAX_PIXELS', 'MAX_BYTES', 'FAULTS', 'DataError', 'breed_of', 'species_of', 'Archive',
            'get_pets', 'pets_table', 'usable_images', 'audit', 'official_splitter']
 
-# %% ../nbs/01_layout.ipynb #58ab4d4e
+# %% ../nbs/01_layout.ipynb #122917b3
 import gzip
 import hashlib
 import json
@@ -20,7 +20,7 @@ import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -28,13 +28,14 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 from fastcore.foundation import L
+from fastcore.imports import IN_NOTEBOOK
 from PIL import Image, UnidentifiedImageError
 
-# %% ../nbs/01_layout.ipynb #60ea0085
+# %% ../nbs/01_layout.ipynb #b1fe0dbf
 class DataError(ValueError):
     "Something is wrong with the data; the message is one line: what, where, and what to do."
 
-# %% ../nbs/01_layout.ipynb #9e3e23b0
+# %% ../nbs/01_layout.ipynb #917426e3
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")  # upper or lower case
 NAME = re.compile(rf"(.+)_\d+\.(?:{'|'.join(EXTENSIONS)})", re.ASCII | re.IGNORECASE)  # breed_number.extension
 
@@ -48,7 +49,7 @@ def breed_of(path: str | Path,  # a picture, such as images/american_bulldog_12.
                         "like Abyssinian_1.jpg; rename the file or leave it out")
     return found[1]
 
-# %% ../nbs/01_layout.ipynb #c3716ecc
+# %% ../nbs/01_layout.ipynb #64a6ec40
 def species_of(breed_or_path: str | Path,  # a breed, or the path of a picture
               ) -> str:  # 'cat' or 'dog'
     "Cats are written with a capital, dogs without; DataError if the name starts with no letter."
@@ -57,7 +58,7 @@ def species_of(breed_or_path: str | Path,  # a breed, or the path of a picture
         raise DataError(f"neither cat nor dog: {name!r} starts with no letter; write cats with a capital, dogs without")
     return "cat" if name[0].isupper() else "dog"
 
-# %% ../nbs/01_layout.ipynb #fcaefdd2
+# %% ../nbs/01_layout.ipynb #609827f2
 def _image_files(path):
     "Every file under images/, hidden ones left out, sorted by name."
     root = Path(path) / "images"
@@ -77,9 +78,10 @@ def _refuse_unless_folder(path, said):
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check its permissions") from None
 
-# %% ../nbs/01_layout.ipynb #acbb0383
-def _check_folder(path, source):
-    "DataError unless `path` holds labelled pictures in images/."
+# %% ../nbs/01_layout.ipynb #95bd8b44
+def _checked_folder(source):
+    "The absolute path of a folder; DataError unless it holds labelled pictures in images/."
+    path = Path(source).expanduser().absolute()
     _refuse_unless_folder(path, f"no folder {str(source)!r}")
     images = path / "images"
     if not images.exists():
@@ -93,8 +95,9 @@ def _check_folder(path, source):
     if not any(NAME.fullmatch(file.name) for file in pictures):
         raise DataError(f"none of the {len(pictures)} images in {images} has a label, {pictures[0].name} for example: "
                         "expected names like Abyssinian_1.jpg; rename them")
+    return path
 
-# %% ../nbs/01_layout.ipynb #e676debe
+# %% ../nbs/01_layout.ipynb #c810f289
 def _home():
     "The folder that keeps drawn and downloaded pictures."
     import pooch
@@ -108,7 +111,7 @@ def _paper(home, **arguments):
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     return make_paperpets(home / f"paperpets-{digest}", **arguments)
 
-# %% ../nbs/01_layout.ipynb #a1c145cd
+# %% ../nbs/01_layout.ipynb #2d46520d
 @dataclass(frozen=True)
 class Archive:
     "A file to download, and how to tell that it came whole."
@@ -127,7 +130,7 @@ OXFORD = (  # mirrors, best first; the archives of one mirror, unpacked into one
              "95a8c909bbe2e81eed6a22bccdf3f68f")),
 )
 
-# %% ../nbs/01_layout.ipynb #ab319aed
+# %% ../nbs/01_layout.ipynb #625175fd
 def get_pets(source: str | Path | None = None,  # 'paper', 'oxford' or a folder; None: PETBREEDS_DATA, else 'paper'
              per_breed: int = 40,  # paper: pictures of each of the 37 breeds
              seed: int = 0,  # paper: another seed draws other individuals
@@ -138,23 +141,23 @@ def get_pets(source: str | Path | None = None,  # 'paper', 'oxford' or a folder;
              mirrors: tuple = OXFORD,  # oxford: what to download, and from where
             ) -> Path:  # a folder with images/ and, usually, annotations/
     "A folder of labelled pictures: drawn, downloaded or your own; DataError if it cannot be had."
-    if source is None:
-        source = os.environ.get("PETBREEDS_DATA") or "paper"
-    if source not in ("paper", "oxford"):
-        path = Path(source).expanduser().absolute()
-        _check_folder(path, source)
-        return path
+    given = source or os.environ.get("PETBREEDS_DATA") or "paper"
+    if given not in ("paper", "oxford"):
+        try:
+            return _checked_folder(given)
+        except DataError as error:
+            raise error if source else DataError(f"PETBREEDS_DATA: {error}") from None
     home = Path(home).expanduser().absolute() if home else _home()
     try:
         home.mkdir(parents=True, exist_ok=True)
-        if source == "oxford":
+        if given == "oxford":
             return _oxford(home, mirrors)
         return _paper(home, per_breed=per_breed, seed=seed, scale=scale, dirty=dirty, workers=workers)
     except OSError as error:
         raise DataError(f"cannot write to {home}: {error.strerror or error}; free some space there, "
                         "or set PETBREEDS_HOME to another folder") from error
 
-# %% ../nbs/01_layout.ipynb #52892cda
+# %% ../nbs/01_layout.ipynb #831bd286
 def _names_in(path, part):
     "Names, without extension, that annotations/{part}.txt lists; None where there is no such file."
     file = Path(path) / "annotations" / f"{part}.txt"
@@ -178,7 +181,7 @@ def pets_table(path: str | Path,  # a folder that holds images/
     table["split"] = [split.get(file.stem, "") for file in files]
     return table
 
-# %% ../nbs/01_layout.ipynb #4a345d01
+# %% ../nbs/01_layout.ipynb #acdc486e
 MAX_PIXELS = 89_478_485  # Pillow's own guard against pictures that are small on disk and huge in memory
 MAX_BYTES = 2**28  # no picture file is larger than this
 
@@ -194,7 +197,7 @@ FAULTS = {  # fault: (can one train on the file?, what to do)
     "duplicate content": (True, "keep one: a copy in training and validation makes the error look better than it is"),
 }
 
-# %% ../nbs/01_layout.ipynb #ccdf34a2
+# %% ../nbs/01_layout.ipynb #8656fb7d
 def _picture_fault(data, suffix):
     "What is wrong with the bytes of a picture: (fault, detail), or None."
     try:
@@ -215,7 +218,7 @@ def _picture_fault(data, suffix):
     except Exception as error:  # damaged data makes Pillow's readers raise anything
         return "corrupt", " ".join(str(error).split()) or type(error).__name__
 
-# %% ../nbs/01_layout.ipynb #6874f98b
+# %% ../nbs/01_layout.ipynb #da95165b
 @dataclass(frozen=True)
 class _Checked:
     "What was found out about one file."
@@ -245,7 +248,7 @@ def _check(file, size):
         faults.append(("unlabelled", "no breed_number in its name"))
     return _Checked(file, tuple(faults), hashlib.blake2b(data, digest_size=16).hexdigest())
 
-# %% ../nbs/01_layout.ipynb #ac1aabe2
+# %% ../nbs/01_layout.ipynb #def59e71
 @lru_cache(maxsize=4)
 def _check_listing(listing):
     "Check files, given as (file, size, time of change), in threads: Pillow decodes outside Python's lock."
@@ -257,22 +260,21 @@ def _check_listing(listing):
 
 def _check_all(path):
     "The checks of every file under images/; remembered until a file changes."
-    _check_folder(Path(path), path)
     def entry(file):
         try:
             status = file.stat()
         except OSError:  # a link to nowhere
             return file, -1, 0
         return file, status.st_size, status.st_mtime_ns
-    return _check_listing(tuple(entry(file) for file in _image_files(path)))
+    return _check_listing(tuple(entry(file) for file in _image_files(_checked_folder(path))))
 
-# %% ../nbs/01_layout.ipynb #4e0d0114
+# %% ../nbs/01_layout.ipynb #b3b7e195
 def usable_images(path: str | Path,  # a folder that holds images/
                  ) -> L:  # their paths, sorted
     "The pictures one can train on: they open to their last byte and carry a label."
     return L(checked.file for checked in _check_all(path) if checked.usable)
 
-# %% ../nbs/01_layout.ipynb #1f1120e2
+# %% ../nbs/01_layout.ipynb #634ef198
 @contextmanager
 def _captured_stderr():
     "A file that receives what is written to descriptor 2, by C libraries too."
@@ -290,13 +292,15 @@ def _captured_stderr():
 def _complaint(files):
     "What libjpeg, as torchvision builds it, says about `files`; Pillow keeps it silent."
     from torchvision.io import decode_jpeg, read_file
-    with _captured_stderr() as said:
+    with _captured_stderr() as said, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchvision hands this reader over to another package one day
         for file in files:
-            decode_jpeg(read_file(str(file)))
+            with suppress(RuntimeError):  # a kind of JPEG that only Pillow reads
+                decode_jpeg(read_file(str(file)))
         said.seek(0)
         return " ".join(said.read().decode(errors="replace").split())
 
-# %% ../nbs/01_layout.ipynb #51db05ff
+# %% ../nbs/01_layout.ipynb #09f44dcc
 def _damaged(checks, batch=64):
     "Pairs (file, what libjpeg says) for the JPEGs that decode, but not without complaint."
     jpegs = [checked.file for checked in checks if not checked.faults and checked.file.suffix.lower() in (".jpg", ".jpeg")]
@@ -321,7 +325,7 @@ def _label(file):
     found = NAME.fullmatch(file.name)
     return found and found[1]
 
-# %% ../nbs/01_layout.ipynb #ef428281
+# %% ../nbs/01_layout.ipynb #bdf5f1f1
 def audit(path: str | Path,  # a folder that holds images/
          ) -> pd.DataFrame:  # one row a fault: file, fault, detail, usable, advice
     "Every file under images/ that is not what it should be, and what to do about it; changes nothing."
@@ -329,11 +333,11 @@ def audit(path: str | Path,  # a folder that holds images/
     found = [(checked.file, fault, detail) for checked in checks for fault, detail in checked.faults]
     found += [(file, "damaged", said) for file, said in _damaged(checks)]
     found += [(file, "duplicate content", said) for file, said in _duplicates(checks)]
-    root = Path(path) / "images"
+    root = _checked_folder(path) / "images"
     rows = [(file.relative_to(root).as_posix(), fault, detail, *FAULTS[fault]) for file, fault, detail in sorted(found)]
     return pd.DataFrame(rows, columns=["file", "fault", "detail", "usable", "advice"])
 
-# %% ../nbs/01_layout.ipynb #b04e4bda
+# %% ../nbs/01_layout.ipynb #132c0a5b
 def official_splitter(path: str | Path,  # a folder that holds annotations/
                       say=print,  # told once, in one line, if pictures are in neither list
                      ):  # a fastai splitter: from picture paths to (training indices, validation indices)
@@ -342,19 +346,24 @@ def official_splitter(path: str | Path,  # a folder that holds annotations/
     if None in parts:
         raise DataError(f"no official split in {Path(path) / 'annotations'}: expected trainval.txt and test.txt there; "
                         "use a random split instead")
+    told = False
+
     def split(items):
+        nonlocal told
         names = [Path(item).stem for item in items]
         train, valid = (L(i for i, name in enumerate(names) if name in part) for part in parts)
         if not train or not valid:
             side, part = ("training", "trainval") if not train else ("validation", "test")
             raise DataError(f"no picture for {side}: none of {len(names)} is in {part}.txt of "
                             f"{Path(path) / 'annotations'}; use a random split instead")
-        if left_out := len(names) - len(train) - len(valid):
+        left_out = len(names) - len(train) - len(valid)
+        if left_out and not told:
             say(f"{left_out} of {len(names)} pictures are in neither trainval.txt nor test.txt and are left out")
+            told = True
         return train, valid
     return split
 
-# %% ../nbs/01_layout.ipynb #c492a0ac
+# %% ../nbs/01_layout.ipynb #caffa338
 class _MirrorError(Exception):
     "A mirror did not give what it should."
 
@@ -364,10 +373,8 @@ def _host(url):
     return url.split("/")[2]
 
 
-def _is_whole(archive, file):
-    "Whether size and MD5 are as they should be."
-    if file.stat().st_size != archive.size:
-        return False
+def _has_checksum(archive, file):
+    "Whether the MD5 of the bytes that it covers is as it should be."
     with open(file, "rb") as stream:
         digest = hashlib.md5(usedforsecurity=False)
         left = archive.covered or archive.size
@@ -376,7 +383,7 @@ def _is_whole(archive, file):
             left -= len(block)
     return digest.hexdigest() == archive.md5
 
-# %% ../nbs/01_layout.ipynb #a7a1edfd
+# %% ../nbs/01_layout.ipynb #957210ab
 def _append(archive, part):
     "Ask for the bytes that `part` does not hold yet and append them."
     import pooch
@@ -387,37 +394,39 @@ def _append(archive, part):
             if int(response.headers.get("content-length", archive.size)) != archive.size:
                 raise _MirrorError("it sends another file under this address")
             file.truncate(0)  # a server that knows no ranges sends all of it again
-        show = sys.stderr.isatty() or "ipykernel" in sys.modules
+        show = sys.stderr.isatty() or IN_NOTEBOOK
         get = pooch.HTTPDownloader(progressbar=show, chunk_size=2**16, hooks={"response": on_response},
                                    headers={"Range": f"bytes={file.tell()}-"}, timeout=30)
         get(archive.url, file, None)
 
-# %% ../nbs/01_layout.ipynb #53a78e50
+# %% ../nbs/01_layout.ipynb #14bc7433
 def _download(archive, folder, waits=(0, 1, 3)):
-    "The archive, whole, in `folder`; what an earlier try left there is used; _MirrorError if it cannot be had."
-    from requests.exceptions import HTTPError, RequestException
+    "The archive, whole, in `folder`; goes on where an earlier try stopped; _MirrorError if it cannot be had."
+    from requests.exceptions import ConnectTimeout, HTTPError, RequestException
     part = folder / (archive.url.rsplit("/", 1)[-1] + ".part")
-    problem = ""
     for wait in waits:
         time.sleep(wait)
         try:
             if not part.exists() or part.stat().st_size < archive.size:
                 _append(archive, part)
         except HTTPError as error:
-            raise _MirrorError(f"it answers {error.response.status_code} {error.response.reason}") from None
+            raise _MirrorError(f"it answers {error.response.status_code}") from None
         except RequestException as error:
-            problem = "no connection" if "establish" in str(error) or "resolve" in str(error) else "the connection broke"
-            continue
-        if _is_whole(archive, part):
+            if isinstance(error, ConnectTimeout) or "Max retries" in str(error):
+                raise _MirrorError("no connection") from None
+        finally:
+            if part.exists() and part.stat().st_size == 0:
+                part.unlink()
+        have = part.stat().st_size if part.exists() else 0
+        if have == archive.size and _has_checksum(archive, part):
             return part
-        if part.stat().st_size >= archive.size:
+        problem = "the connection broke"
+        if have >= archive.size:
             part.unlink()
-            problem = "the file is not the one expected (checksum)"
-        else: 
-            problem = "the connection broke"
+            problem = "the file there is not the one expected (checksum)"
     raise _MirrorError(problem)
 
-# %% ../nbs/01_layout.ipynb #6a047092
+# %% ../nbs/01_layout.ipynb #ef23d0fd
 def _refuse_member(member):
     "_MirrorError for a member of an archive that is not a plain file or folder below the destination."
     outside = member.name.startswith("/") or ".." in PurePosixPath(member.name).parts
@@ -440,7 +449,7 @@ def _unpack(file, folder):
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error):
         raise _MirrorError("the archive is damaged") from None
 
-# %% ../nbs/01_layout.ipynb #20513cc0
+# %% ../nbs/01_layout.ipynb #274f8e36
 def _from_mirror(archives, dest):
     "Download and unpack `archives`; `dest` appears only when all of it is there."
     files = [_download(archive, dest.parent) for archive in archives]
@@ -463,7 +472,7 @@ def _from_mirror(archives, dest):
     for file in files:
         file.unlink()
 
-# %% ../nbs/01_layout.ipynb #ff88081a
+# %% ../nbs/01_layout.ipynb #b905f888
 def _oxford(home, mirrors):
     "The photographs, from the first mirror that has them; DataError if none has."
     dest = home / "oxford-iiit-pet"

@@ -1,0 +1,536 @@
+"Getting pictures when things go wrong: archives served on loopback, folders of every kind of disorder."
+import io
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from hashlib import md5
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from petbreeds.layout import (EXTENSIONS, FAULTS, MAX_PIXELS, OXFORD, Archive, DataError, audit, breed_of, get_pets,
+                              official_splitter, pets_table, species_of, usable_images)
+
+NAMES = [f"{breed}_{number}" for breed in ("Abyssinian", "Egyptian_Mau", "pug", "american_pit_bull_terrier")
+         for number in (1, 2, 13)]
+
+
+def jpeg(seed=0, size=(64, 48), format="JPEG"):
+    "The bytes of a picture, another one for each seed."
+    file = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file, format=format)
+    return file.getvalue()
+
+
+def one_line(error):
+    "The message of a DataError, which must be one line that says what to do."
+    message = str(error.value)
+    assert "\n" not in message and re.search(r"[;:] ", message), message
+    return message
+
+
+@pytest.fixture
+def pets(tmp_path):
+    "A clean folder of twelve labelled pictures with an official split."
+    root = tmp_path / "pets"
+    (root / "images").mkdir(parents=True)
+    (root / "annotations").mkdir()
+    for seed, name in enumerate(NAMES):
+        (root / "images" / f"{name}.jpg").write_bytes(jpeg(seed))
+    for part, numbers in {"trainval": ("1", "2"), "test": ("13",)}.items():
+        lines = [f"{name} 1 1 1" for name in NAMES if name.rsplit("_", 1)[1] in numbers]
+        (root / "annotations" / f"{part}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+# ---------------------------------------------------------------- archives and the server that gives them
+
+def tgz(members, path):
+    "Write an archive: {name: bytes, or a TarInfo to add as it is}."
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members.items():
+            if isinstance(content, tarfile.TarInfo):
+                tar.addfile(content)
+            else:
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return path.read_bytes()
+
+
+def members(root="oxford-iiit-pet/"):
+    "What a small archive of the same layout holds."
+    files = {f"{root}images/{name}.jpg": jpeg(seed) for seed, name in enumerate(NAMES)}
+    return files | {f"{root}annotations/trainval.txt": b"pug_1 1 2 1\n", f"{root}annotations/test.txt": b"pug_2 1 2 1\n",
+                    f"{root}annotations/noise": random.Random(0).randbytes(300_000)}  # does not compress
+
+
+class Server(ThreadingHTTPServer):
+    "Serves `files` ({path: bytes}); `cuts` and the other sets name paths at which it misbehaves."
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.cuts, self.without_ranges, self.asked = {}, {}, set(), []
+
+    def put(self, path, data, **known):
+        "Serve `data` and return the Archive that describes it (or claims to, where `known` says otherwise)."
+        self.files[path] = data
+        facts = {"size": len(data), "md5": md5(data).hexdigest()} | known
+        return Archive(f"http://127.0.0.1:{self.server_port}{path}", **facts)
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        asked = int(re.search(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))[1])
+        self.server.asked.append((self.path, asked))
+        data = self.server.files.get(self.path)
+        if data is None:
+            return self.send_error(404)
+        if self.path in self.server.without_ranges:
+            asked = 0
+        rest = data[asked:]
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        if self.server.cuts.get(self.path, 0):
+            self.server.cuts[self.path] -= 1
+            rest = rest[:len(rest) // 2]
+        self.wfile.write(rest)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    "A server on loopback; the waits between tries are left out."
+    monkeypatch.setattr("petbreeds.layout.time.sleep", lambda seconds: None)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def archive(tmp_path):
+    "The bytes of a whole, well-behaved archive."
+    return tgz(members(), tmp_path / "pets.tgz")
+
+
+def fetch(home, *mirrors):
+    "Download from `mirrors` into `home`."
+    return get_pets("oxford", home=home, mirrors=mirrors)
+
+
+def left_in(home):
+    "Names in the folder that keeps pictures."
+    return sorted(file.name for file in Path(home).iterdir()) if Path(home).exists() else []
+
+
+def test_whole_archive(server, archive, tmp_path):
+    path = fetch(tmp_path / "home", (server.put("/pets.tgz", archive),))
+    assert path == tmp_path / "home" / "oxford-iiit-pet"
+    assert sorted(file.stem for file in usable_images(path)) == sorted(NAMES)
+    assert left_in(tmp_path / "home") == ["oxford-iiit-pet"]
+
+
+def test_two_archives_make_one_folder(server, tmp_path):
+    "The original site keeps images and annotations apart, without a folder around them."
+    every = members(root="")
+    parts = [{name: data for name, data in every.items() if name.startswith(start)} for start in ("images", "annotations")]
+    archives = [server.put(f"/{i}.tar.gz", tgz(part, tmp_path / "part.tgz")) for i, part in enumerate(parts)]
+    path = fetch(tmp_path / "home", tuple(archives))
+    train, valid = official_splitter(path, say=lambda line: None)([file.name for file in usable_images(path)])
+    assert len(usable_images(path)) == len(NAMES) and len(train) == len(valid) == 1
+
+
+def test_second_call_downloads_nothing(server, archive, tmp_path):
+    mirror = (server.put("/pets.tgz", archive),)
+    first = fetch(tmp_path / "home", mirror)
+    asked = len(server.asked)
+    assert fetch(tmp_path / "home", mirror) == first and len(server.asked) == asked
+
+
+def test_cut_off_download_goes_on_where_it_stopped(server, archive, tmp_path):
+    mirror = (server.put("/pets.tgz", archive),)
+    server.cuts["/pets.tgz"] = 1
+    path = fetch(tmp_path / "home", mirror)
+    assert len(usable_images(path)) == len(NAMES)
+    (_, first), (_, second) = server.asked
+    assert first == 0 and 0 < second <= len(archive) // 2
+
+
+def test_cut_off_again_and_again_says_so_and_a_later_call_goes_on(server, archive, tmp_path):
+    mirror, home = (server.put("/pets.tgz", archive),), tmp_path / "home"
+    server.cuts["/pets.tgz"] = 3
+    with pytest.raises(DataError) as error:
+        fetch(home, mirror)
+    assert "the connection broke" in one_line(error) and left_in(home) == ["pets.tgz.part"]
+    kept = (home / "pets.tgz.part").stat().st_size
+    assert 0 < kept < len(archive)
+    assert len(usable_images(fetch(home, mirror))) == len(NAMES)
+    assert server.asked[-1] == ("/pets.tgz", kept)
+
+
+def test_server_without_ranges_starts_again(server, archive, tmp_path):
+    server.without_ranges.add("/pets.tgz")
+    server.cuts["/pets.tgz"] = 1
+    assert len(usable_images(fetch(tmp_path / "home", (server.put("/pets.tgz", archive),)))) == len(NAMES)
+
+
+def test_killed_while_unpacking_is_not_taken_for_complete(server, archive, tmp_path):
+    home = tmp_path / "home"
+    (home / "oxford-iiit-pet.unpacking" / "images").mkdir(parents=True)
+    (home / "oxford-iiit-pet.unpacking" / "images" / "stale_1.jpg").write_bytes(b"half")
+    path = fetch(home, (server.put("/pets.tgz", archive),))
+    assert not (path / "images" / "stale_1.jpg").exists() and left_in(home) == ["oxford-iiit-pet"]
+
+
+def test_truncated_archive_with_a_matching_checksum(server, archive, tmp_path):
+    "The mirror itself holds half a file: size and checksum fit, the content does not."
+    half = server.put("/half.tgz", archive[:len(archive) // 2])
+    with pytest.raises(DataError) as error:
+        fetch(tmp_path / "home", (half,))
+    assert "the archive is damaged" in one_line(error) and left_in(tmp_path / "home") == []
+
+
+def test_damage_beyond_the_covered_bytes_is_found_by_gzip(server, archive, tmp_path):
+    "The checksum of one mirror covers only the first megabyte: the archive's own checksum must find the rest."
+    broken = archive[:-8] + bytes(4) + archive[-4:]  # the CRC-32 that ends a gzip file
+    known = server.put("/pets.tgz", broken, md5=md5(archive[:100]).hexdigest(), covered=100)
+    with pytest.raises(DataError) as error:
+        fetch(tmp_path / "home", (known,))
+    assert "the archive is damaged" in one_line(error) and left_in(tmp_path / "home") == []
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1] + b"?", lambda data: data + b"?", lambda data: data[1:]])
+def test_wrong_content_is_refused_and_not_kept(server, archive, tmp_path, change):
+    known = server.put("/pets.tgz", change(archive), size=len(archive), md5=md5(archive).hexdigest())
+    with pytest.raises(DataError) as error:
+        fetch(tmp_path / "home", (known,))
+    one_line(error)
+    assert "oxford-iiit-pet" not in left_in(tmp_path / "home")
+
+
+def test_second_mirror_when_the_first_is_down(server, archive, tmp_path):
+    gone = Archive(f"http://127.0.0.1:{server.server_port}/gone.tgz", 1, "0")
+    broken = server.put("/broken.tgz", archive, md5="0" * 32)
+    path = fetch(tmp_path / "home", (gone,), (broken,), (server.put("/pets.tgz", archive),))
+    assert len(usable_images(path)) == len(NAMES) and left_in(tmp_path / "home") == ["oxford-iiit-pet"]
+
+
+def test_no_mirror_can_be_reached(server, archive, tmp_path):
+    mirrors = [(server.put("/pets.tgz", archive),), (Archive("http://petbreeds.invalid/pets.tgz", 1, "0"),)]
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(DataError) as error:
+        fetch(tmp_path / "home", *mirrors)
+    message = one_line(error)
+    assert message.count("no connection") == 2 and "check the network" in message and "'paper'" in message
+
+
+def member(name, kind=tarfile.REGTYPE, target=""):
+    "A member of an archive, of any kind."
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+BAD_MEMBERS = {
+    "parent": member("../outside.jpg"),
+    "parent further in": member("oxford-iiit-pet/images/../../../outside.jpg"),
+    "absolute": member("/tmp/petbreeds-outside.jpg"),
+    "backslash": member("oxford-iiit-pet\\..\\..\\outside.jpg"),
+    "drive": member("C:outside.jpg"),
+    "symbolic link": member("oxford-iiit-pet/images/link_1.jpg", tarfile.SYMTYPE, "/etc/passwd"),
+    "hard link": member("oxford-iiit-pet/images/link_1.jpg", tarfile.LNKTYPE, "oxford-iiit-pet/images/pug_1.jpg"),
+    "device": member("oxford-iiit-pet/images/device_1.jpg", tarfile.CHRTYPE),
+    "pipe": member("oxford-iiit-pet/images/pipe_1.jpg", tarfile.FIFOTYPE),
+}
+
+
+@pytest.mark.parametrize("what", BAD_MEMBERS)
+def test_malicious_member_is_refused(server, tmp_path, what):
+    bad = BAD_MEMBERS[what]
+    data = tgz(members() | {bad.name: bad}, tmp_path / "bad.tgz")
+    home = tmp_path / "deep" / "home"
+    with pytest.raises(DataError) as error:
+        fetch(home, (server.put("/pets.tgz", data),))
+    assert f"refused to unpack {bad.name!r}" in one_line(error)
+    assert left_in(home) == [] and not list(tmp_path.rglob("outside*")) and not Path("/tmp/petbreeds-outside.jpg").exists()
+
+
+def test_archive_of_something_else(server, tmp_path):
+    data = tgz({"readme.txt": b"no pictures"}, tmp_path / "other.tgz")
+    with pytest.raises(DataError) as error:
+        fetch(tmp_path / "home", (server.put("/pets.tgz", data),))
+    assert "holds no images/" in one_line(error) and left_in(tmp_path / "home") == []
+
+
+# ---------------------------------------------------------------- disks
+
+def test_home_that_cannot_be_a_folder(server, archive, tmp_path):
+    (tmp_path / "home").write_text("a file")
+    with pytest.raises(DataError) as error:
+        fetch(tmp_path / "home", (server.put("/pets.tgz", archive),))
+    assert "cannot write to" in one_line(error) and "PETBREEDS_HOME" in one_line(error)
+    assert (tmp_path / "home").read_text() == "a file"
+
+
+def test_too_little_room_is_said_before_the_download(server, archive, tmp_path):
+    with pytest.raises(DataError) as error:
+        fetch(tmp_path / "home", (server.put("/pets.tgz", archive, size=2**60),))
+    assert "no room in" in one_line(error) and server.asked == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+def test_disk_that_fills_up_meanwhile(server, archive, tmp_path):
+    "The system refuses to write more than 1,000 bytes to a file, as a full disk would."
+    known = server.put("/pets.tgz", archive)
+    code = f"""
+import resource
+from petbreeds.layout import Archive, DataError, get_pets
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+try:
+    get_pets("oxford", home={str(tmp_path / "home")!r}, mirrors=(({known!r},),))
+except DataError as error:
+    print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert said.stderr == "" and said.stdout.count("\n") == 1 and said.stdout.startswith("cannot write to"), said
+    assert "oxford-iiit-pet" not in left_in(tmp_path / "home")
+
+
+# ---------------------------------------------------------------- folders
+
+def test_source_from_the_environment(pets, monkeypatch):
+    monkeypatch.setenv("PETBREEDS_DATA", str(pets))
+    assert get_pets() == pets
+    monkeypatch.setenv("PETBREEDS_DATA", str(pets / "nowhere"))
+    with pytest.raises(DataError) as error:
+        get_pets()
+    assert "no folder" in one_line(error) and "PETBREEDS_DATA" in one_line(error)
+
+
+def test_folder_errors(pets, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    hollow, unlabelled = tmp_path / "hollow", tmp_path / "unlabelled"
+    (hollow / "images").mkdir(parents=True)
+    (unlabelled / "images").mkdir(parents=True)
+    (unlabelled / "images" / "holiday.jpg").write_bytes(jpeg())
+    expected = {"oxfrod": "no folder 'oxfrod': expected paper, oxford or a folder",
+                tmp_path / "nowhere": "no folder",
+                tmp_path / "file": "is a file",
+                tmp_path / "empty": "no images/ in",
+                pets / "images": "give the folder above it",
+                hollow: "no images in",
+                unlabelled: "holiday.jpg"}
+    for source, words in expected.items():
+        with pytest.raises(DataError) as error:
+            get_pets(source)
+        assert words in one_line(error), source
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions are POSIX")
+@pytest.mark.parametrize("folder", ["", "images"])
+def test_folder_that_may_not_be_read(pets, folder, monkeypatch):
+    "Root may read everything, so the refusal comes from a stand-in for the system's answer."
+    real, closed = os.listdir, pets / folder
+    def listdir(path="."):
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+    monkeypatch.setattr("petbreeds.layout.os.listdir", listdir)
+    with pytest.raises(DataError) as error:
+        get_pets(pets)
+    assert f"cannot read {closed}: Permission denied" in one_line(error)
+
+
+def test_other_breeds_and_no_annotations(tmp_path):
+    (tmp_path / "images").mkdir()
+    for seed, name in enumerate(("Manx_1.JPG", "Manx_2.jpeg", "border_collie_1.png", "007_1.jpg")):
+        (tmp_path / "images" / name).write_bytes(jpeg(seed, format="PNG" if name.endswith("png") else "JPEG"))
+    path = get_pets(tmp_path)
+    assert len(usable_images(path)) == 4 and len(audit(path)) == 0
+    table = pets_table(path).set_index("file")
+    assert list(table.loc["border_collie_1.png"]) == ["border_collie", "dog", ""]
+    with pytest.raises(DataError) as error:
+        official_splitter(path)
+    assert "random split" in one_line(error)
+
+
+# ---------------------------------------------------------------- labels
+
+WORD = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. é犬", min_size=1, max_size=30)
+
+
+@given(breed=WORD, number=st.integers(0, 10**9), extension=st.sampled_from(EXTENSIONS), upper=st.booleans())
+def test_breed_comes_back_from_any_name(breed, number, extension, upper):
+    name = f"{breed}_{number}.{extension.upper() if upper else extension}"
+    assert breed_of(name) == breed_of(Path("some_1.jpg") / name) == breed
+
+
+@given(st.text(max_size=20))
+def test_any_other_name_is_one_clear_error(name):
+    try:
+        breed = breed_of(name)
+    except DataError as error:
+        assert "breed_number.jpg" in str(error)
+    else:
+        assert Path(name).name.startswith(breed + "_")
+
+
+@pytest.mark.parametrize("name", ["pug_12xjpg", "pug_12_jpg", "pug_12.jpg.txt", "pug12.jpg", "_12.jpg", "pug_.jpg", "pug.jpg",
+                                  "pug_12.jpg\n", "pug_١٢.jpg", "pug_12.mat", ""])
+def test_names_without_a_label(name):
+    with pytest.raises(DataError):
+        breed_of(name)
+
+
+def test_species():
+    assert species_of("Ragdoll") == species_of(Path("images/Egyptian_Mau_14.jpg")) == "cat"
+    assert species_of("pug") == species_of("images/shiba_inu_16.jpg") == "dog"
+    for name in ("", "7_1.jpg", "_pug"):
+        with pytest.raises(DataError):
+            species_of(name)
+
+
+# ---------------------------------------------------------------- dirty files
+
+def damaged(data):
+    "A JPEG that lacks some bytes before its end mark: it opens, its last rows are made up."
+    return data[:-300] + data[-2:]
+
+
+def huge_png():
+    "A few bytes whose header claims more pixels than any memory holds."
+    data = bytearray(jpeg(format="PNG"))
+    side = int((MAX_PIXELS * 1.5) ** 0.5)
+    data[16:24] = side.to_bytes(4, "big") * 2
+    import zlib
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+DIRT = {  # name: (bytes, fault, usable)
+    "pug_20.jpg": (b"", "zero bytes", False),
+    "pug_21.jpg": (b"this is text", "not an image", False),
+    "pug_22.mat": (b"MATLAB", "not an image", False),
+    "pug_23.jpg": (jpeg(23)[:1000], "corrupt", False),
+    "pug_24.jpg": (jpeg(24)[:30], "corrupt", False),
+    "pug_25.png": (jpeg(25, format="PNG")[:400], "corrupt", False),
+    "pug_26.png": (huge_png(), "absurdly large", False),
+    "holiday.jpg": (jpeg(27), "unlabelled", False),
+    "pug_28.jpg": (jpeg(28, format="PNG"), "wrong format", True),
+    "pug_29.jpg": (jpeg(29, format="GIF"), "wrong format", True),
+    "pug_30.jpg": (jpeg(NAMES.index("pug_1")), "duplicate content", True),
+    "pug_31.jpg": (damaged(jpeg(31)), "damaged", True),
+}
+
+
+@pytest.fixture
+def dirty(pets):
+    "The clean folder with one file of each fault."
+    for name, (data, _, _) in DIRT.items():
+        (pets / "images" / name).write_bytes(data)
+    return pets
+
+
+def test_audit_finds_each_fault_and_nothing_else(dirty):
+    before = {file: file.read_bytes() for file in dirty.rglob("*") if file.is_file()}
+    found = audit(dirty)
+    assert {row.file: (row.fault, row.usable) for row in found.itertuples()} == {
+        name: (fault, usable) for name, (_, fault, usable) in DIRT.items()}
+    assert len(found) == len(DIRT) and set(found.fault) <= set(FAULTS) and all(found.advice) and all(found.detail)
+    assert before == {file: file.read_bytes() for file in dirty.rglob("*") if file.is_file()}
+
+
+def test_usable_images_leaves_out_what_cannot_be_trained_on(dirty):
+    names = {file.name for file in usable_images(dirty)}
+    assert names == {f"{name}.jpg" for name in NAMES} | {name for name, (_, _, usable) in DIRT.items() if usable}
+    for file in usable_images(dirty):
+        Image.open(file).convert("RGB").load()
+
+
+def test_duplicate_under_another_label_is_told(pets):
+    shutil.copy(pets / "images" / "pug_1.jpg", pets / "images" / "Ragdoll_1.jpg")
+    row, = audit(pets).itertuples()
+    assert (row.file, row.fault) == ("pug_1.jpg", "duplicate content") and "another label" in row.detail
+
+
+def test_audit_of_a_clean_folder_is_empty(pets):
+    assert len(audit(pets)) == 0
+
+
+def test_file_that_cannot_be_read(pets):
+    (pets / "images" / "pug_99.jpg").symlink_to(pets / "nowhere.jpg")
+    row, = audit(pets).itertuples()
+    assert (row.file, row.fault, row.usable) == ("pug_99.jpg", "unreadable", False)
+
+
+def test_a_file_that_changes_is_checked_again(pets):
+    assert len(usable_images(pets)) == len(NAMES)
+    (pets / "images" / "pug_1.jpg").write_bytes(b"")
+    assert len(usable_images(pets)) == len(NAMES) - 1
+
+
+def test_audit_leaves_no_trace_on_stderr(dirty, capfd):
+    audit(dirty)
+    assert capfd.readouterr().err == ""
+
+
+# ---------------------------------------------------------------- the official split
+
+def test_official_split(pets):
+    items = list(usable_images(pets))
+    random.Random(0).shuffle(items)
+    said = []
+    train, valid = official_splitter(pets, say=said.append)(items)
+    assert {items[i].stem.rsplit("_", 1)[1] for i in train} == {"1", "2"}
+    assert {items[i].stem.rsplit("_", 1)[1] for i in valid} == {"13"}
+    assert len(train) + len(valid) == len(items) and said == []
+
+
+def test_pictures_in_neither_list_are_left_out_and_told_once(pets):
+    (pets / "images" / "pug_3.jpg").write_bytes(jpeg(99))
+    said, items = [], usable_images(pets)
+    split = official_splitter(pets, say=said.append)
+    assert split(items) == split(items)
+    assert sum(map(len, split(items))) == len(items) - 1
+    assert said == ["1 of 13 pictures are in neither trainval.txt nor test.txt and are left out"]
+
+
+def test_official_split_that_fits_no_picture(pets):
+    with pytest.raises(DataError) as error:
+        official_splitter(pets)(["Ragdoll_1.jpg", "Ragdoll_2.jpg"])
+    assert "random split" in one_line(error)
+
+
+def test_mirrors_have_the_checksums_that_the_libraries_know():
+    "The table against what fastai and torchvision check."
+    import fastai.data
+    from fastdownload.core import read_checks
+    from torchvision.datasets import OxfordIIITPet
+    (whole,), parts = OXFORD
+    known = read_checks(Path(fastai.data.__path__[0]) / "download_checks.py")
+    assert known[whole.url] == (whole.size, whole.md5) and whole.covered == 2**20
+    assert tuple((part.url, part.md5) for part in parts) == OxfordIIITPet._RESOURCES
