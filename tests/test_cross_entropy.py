@@ -1,0 +1,210 @@
+"The losses of chapter 6 against PyTorch's, over what hypothesis can think of; and the solutions of its exercises."
+import copy
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from petbreeds.cross_entropy import CrossEntropy, cross_entropy, likelihood, nll_loss
+from petbreeds.softmax import log_softmax, softmax
+
+ROOT = Path(__file__).resolve().parent.parent
+CHAPTER = nbformat.read(ROOT / "nbs" / "06_cross_entropy.ipynb", 4)
+TOLERANCE = {torch.float16: (2e-3, 1e-3), torch.bfloat16: (1.6e-2, 1e-2),  # dtype: (relative, absolute)
+             torch.float32: (1e-5, 1e-5), torch.float64: (1e-10, 1e-10)}
+SIZES = (0.01, 1., 30., 1e3, 1e4)  # largest activation
+inf = float("inf")
+
+
+@st.composite
+def problems(draw, infinities=False):
+    "A float64 input, a target and settings, all of which PyTorch's loss takes."
+    n_classes, more = draw(st.integers(1, 7)), draw(st.lists(st.integers(1, 3), max_size=2))
+    shape = draw(st.sampled_from([(n_classes,), (draw(st.integers(0, 5)), n_classes, *more)]))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    x = (torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1) * draw(st.sampled_from(SIZES))
+    if infinities:
+        x[torch.rand(shape, generator=generator) < 0.2] = draw(st.sampled_from([inf, -inf]))
+    target = torch.randint(0, n_classes, shape[1:] if len(shape) == 1 else (shape[0], *shape[2:]), generator=generator)
+    ignore_index = draw(st.sampled_from([-100, 0, n_classes - 1, 255]))
+    if ignore_index in (-100, 255):
+        target[torch.rand(target.shape, generator=generator) < draw(st.sampled_from([0., 0.3, 1.]))] = ignore_index
+    weight = torch.rand(n_classes, generator=generator, dtype=torch.float64) + 0.1
+    return x, target, {"weight": draw(st.sampled_from([None, weight])), "ignore_index": ignore_index,
+                       "reduction": draw(st.sampled_from(["none", "mean", "sum"]))}
+
+
+def value_and_gradient(loss, x, target, dtype, arguments):
+    x = x.to(dtype, copy=True).requires_grad_()
+    weight = arguments["weight"]
+    value = loss(x, target, **{**arguments, "weight": None if weight is None else weight.to(dtype)})
+    value.backward(torch.ones_like(value))
+    return value.detach(), x.grad
+
+
+def assert_same(ours, theirs, exact, dtype):
+    "Equal to PyTorch's; where its own 16-bit sum overflowed, equal to the float64 answer instead."
+    assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+    overflowed = theirs.isinf() & exact.to(dtype).isfinite()
+    relative, absolute = TOLERANCE[dtype]
+    torch.testing.assert_close(ours, torch.where(overflowed, exact.to(dtype), theirs), rtol=relative, atol=absolute,
+                               equal_nan=True)
+
+
+def assert_agrees(ours, theirs, x, target, dtype, arguments):
+    x = x.to(dtype).double()  # rounded once, so that all three see the same numbers
+    exact = value_and_gradient(theirs, x, target, torch.float64, arguments)
+    for pair in zip(value_and_gradient(ours, x, target, dtype, arguments),
+                    value_and_gradient(theirs, x, target, dtype, arguments), exact):
+        assert_same(*pair, dtype)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@settings(max_examples=150, deadline=None)
+@given(problem=problems(), label_smoothing=st.sampled_from([0., 0.1, 1.]))
+def test_cross_entropy_is_pytorchs(dtype, problem, label_smoothing):
+    x, target, arguments = problem
+    assert_agrees(cross_entropy, F.cross_entropy, x, target, dtype, arguments | {"label_smoothing": label_smoothing})
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@settings(max_examples=100, deadline=None)
+@given(problem=problems())
+def test_nll_loss_is_pytorchs(dtype, problem):
+    x, target, arguments = problem
+    assert_agrees(nll_loss, F.nll_loss, -x.abs(), target, dtype, arguments)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@settings(max_examples=100, deadline=None)
+@given(problem=problems(infinities=True))
+def test_infinite_activations(dtype, problem):
+    x, target, arguments = problem
+    assert_agrees(cross_entropy, F.cross_entropy, x, target, dtype, arguments)
+
+
+@settings(max_examples=50, deadline=None)
+@given(problem=problems(), label_smoothing=st.sampled_from([0., 0.3]))
+def test_class_form_is_functional_form(problem, label_smoothing):
+    x, target, arguments = problem
+    arguments = arguments | {"label_smoothing": label_smoothing}
+    torch.testing.assert_close(CrossEntropy(**arguments)(x, target), cross_entropy(x, target, **arguments), equal_nan=True)
+
+
+@settings(max_examples=50, deadline=None)
+@given(problem=problems())
+def test_gradient_is_softmax_minus_one_hot(problem):
+    x, target, _ = problem
+    dim = 0 if x.dim() == 1 else 1
+    target = target.clamp(0, x.shape[dim] - 1)
+    x.requires_grad_()
+    cross_entropy(x, target, reduction="sum").backward()
+    one_hot = F.one_hot(target, x.shape[dim]).movedim(-1, dim)
+    torch.testing.assert_close(x.grad, softmax(x.detach(), dim) - one_hot, rtol=1e-10, atol=1e-10)
+
+
+@settings(max_examples=50, deadline=None)
+@given(problem=problems())
+def test_likelihood_is_what_nll_takes_the_log_of(problem):
+    x, target, _ = problem
+    dim = 0 if x.dim() == 1 else 1
+    x, target = x.clamp(-5, 5), target.clamp(0, x.shape[dim] - 1)
+    probs = softmax(x, dim)
+    torch.testing.assert_close(-likelihood(probs, target).log(), nll_loss(log_softmax(x, dim), target, reduction="sum"))
+    torch.testing.assert_close(-likelihood(probs, target, reduction="none").log(), cross_entropy(x, target, reduction="none"))
+
+
+def test_second_derivatives():
+    x, target = torch.randn(4, 3, dtype=torch.float64, requires_grad=True), torch.tensor([0, 2, 1, 1])
+    assert torch.autograd.gradgradcheck(lambda x: cross_entropy(x, target, label_smoothing=0.1), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_targets_of_any_integer_type(dtype):
+    x, target = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
+    assert cross_entropy(x, target.to(dtype)) == cross_entropy(x, target)
+
+
+def test_all_ignored_is_nan_as_in_pytorch():
+    x, target = torch.randn(4, 3), torch.full((4,), -100)
+    assert cross_entropy(x, target).isnan() and F.cross_entropy(x, target).isnan()
+    assert cross_entropy(x, target, reduction="sum") == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_autocast_returns_what_pytorch_returns(dtype):
+    x, target = torch.randn(4, 3, dtype=dtype), torch.tensor([0, 2, 1, 1])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, theirs = cross_entropy(x, target), F.cross_entropy(x, target)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+x43, target4 = torch.zeros(4, 3), torch.tensor([0, 2, 1, 1])
+
+
+@pytest.mark.parametrize("arguments, error, parts", [
+    ((x43, torch.tensor([0, 7, 1, 1])), IndexError, ["target 7", "(4, 3)", "0 to 2"]),
+    ((x43, torch.tensor([0, -1, 1, 1])), IndexError, ["target -1", "(4, 3)", "0 to 2"]),
+    ((x43, target4.float()), TypeError, ["torch.float32", "whole numbers"]),
+    ((x43, target4 > 0), TypeError, ["torch.bool", "whole numbers"]),
+    ((x43, [0, 2, 1, 1]), TypeError, ["target", "list"]),
+    ((x43.long(), target4), TypeError, ["input", "torch.int64"]),
+    ((x43, target4[:3]), ValueError, ["(3,)", "(4, 3)", "expected shape (4,)"]),
+    ((x43, target4[:1]), ValueError, ["(1,)", "(4, 3)", "expected shape (4,)"]),
+    ((x43, target4[None]), ValueError, ["(1, 4)", "(4, 3)"]),
+    ((torch.zeros(4, 3, 5), target4), ValueError, ["(4,)", "(4, 3, 5)", "expected shape (4, 5)"]),
+    ((torch.tensor(1.), torch.tensor(0)), ValueError, ["shape ()"]),
+    ((x43, target4, torch.ones(4)), ValueError, ["weight", "(4,)", "(4, 3)", "(3,)"]),
+    ((x43, target4, [1, 1, 1]), TypeError, ["weight", "list"]),
+    ((x43, target4, None, -100, "avg"), ValueError, ["'avg'", "'mean'"]),
+], ids=lambda value: str(value)[:40])
+def test_wrong_input(arguments, error, parts):
+    for loss in (cross_entropy, nll_loss):
+        with pytest.raises(error) as raised:
+            loss(*arguments)
+        message = str(raised.value)
+        assert all(part in message for part in parts), message
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize("label_smoothing", [-0.1, 1.1])
+def test_wrong_label_smoothing(label_smoothing):
+    with pytest.raises(ValueError, match=str(label_smoothing)):
+        cross_entropy(x43, target4, label_smoothing=label_smoothing)
+
+
+def test_likelihood_refuses_mean():
+    with pytest.raises(ValueError, match="'mean'.*'prod'"):
+        likelihood(x43, target4, reduction="mean")
+
+
+def test_typed_tensors_of_fastai():
+    from fastai.torch_core import TensorCategory, TensorImage
+    x = torch.randn(4, 3)
+    typed = cross_entropy(TensorImage(x), TensorCategory(target4), torch.ones(3), label_smoothing=0.1)
+    assert typed == cross_entropy(x, target4, torch.ones(3), label_smoothing=0.1)
+
+
+def test_module_moves_copies_and_keeps_its_weight():
+    loss = CrossEntropy(weight=torch.tensor([1., 2., 3.]), label_smoothing=0.1)
+    assert loss.double().weight.dtype == torch.float64
+    assert copy.deepcopy(loss)(x43.double(), target4) == loss(x43.double(), target4)
+    assert "label_smoothing=0.1" in repr(loss)
+    assert repr(nn.CrossEntropyLoss()) == "CrossEntropyLoss()" and "weight" in loss.state_dict()
+
+
+def test_compiled_in_one_graph_is_the_same():
+    torch._dynamo.reset()
+    compiled = torch.compile(cross_entropy, fullgraph=True, backend="aot_eager")
+    x, target = torch.randn(8, 5, requires_grad=True), torch.randint(0, 5, (8,))
+    compiled(x, target).backward()
+    gradient, x.grad = x.grad, None
+    cross_entropy(x, target).backward()
+    torch.testing.assert_close(gradient, x.grad)
