@@ -19,7 +19,7 @@ class Marks:
     tail_rings: str = ""      # colour of rings round the tail, "" for none
     tail_tip: str = ""        # colour of the tail's tip, "" for none
 
-
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-007
 @dataclass(frozen=True, kw_only=True)
 class Hair:
     "How long the hair is and where it hangs; sizes from 0, none, to about 1.5."
@@ -36,7 +36,7 @@ class Hair:
     curtain_colour: str = "a"
     bow: bool = False         # a topknot tied with a ribbon
 
-# %% ../../nbs/paperpets/breeds.ipynb #breeds-008
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-009
 @dataclass(frozen=True, kw_only=True)
 class Skull:
     "The shape of the head, in units."
@@ -51,7 +51,7 @@ class Skull:
     nose_colour: str = "#2a2224"
     jowl: float = 0.0         # hanging lips
 
-
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-010
 @dataclass(frozen=True, kw_only=True)
 class Ears:
     "Where the ears sit and how they are carried; lengths in units, places in heads."
@@ -66,7 +66,7 @@ class Ears:
     ear_tip: str = ""         # colour of the tip, "" for none
     inner_colour: str = "#d9a39a"
 
-# %% ../../nbs/paperpets/breeds.ipynb #breeds-009
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-011
 @dataclass(frozen=True, kw_only=True)
 class Eyes:
     "Size in units, place in heads."
@@ -77,7 +77,7 @@ class Eyes:
     eye_tilt: float = 0.18    # outer corners up, radians
     eye_colour: str = "#d9b23a"
 
-
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-012
 @dataclass(frozen=True, kw_only=True)
 class Build:
     "The body behind the head."
@@ -85,7 +85,7 @@ class Build:
     leg: float = 1.0          # length against an average leg
     tail: str = "slim"        # slim, whip, bushy, curl, stub
 
-# %% ../../nbs/paperpets/breeds.ipynb #breeds-011
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-014
 KINDS = dict(  # the words that a gene may be
     species=("cat", "dog"),
     coat=("none", "short", "medium", "long", "fluffy", "wiry", "silky"),
@@ -107,33 +107,36 @@ class Breed(Build, Eyes, Ears, Skull, Hair, Marks):
             if getattr(self, gene) not in words:
                 raise ValueError(f"breed {self.name!r}: {gene} is {getattr(self, gene)!r}, expected one of {', '.join(words)}")
 
-# %% ../../nbs/paperpets/breeds.ipynb #breeds-014
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-017
 BREEDS = {}  # name -> Breed
 
 
-def add_breed(breed):  # a `Breed`; returns it
+def add_breed(breed):  # `Breed`
     "Put a breed into `BREEDS`; raises ValueError if the name is taken."
     if breed.name in BREEDS:
         raise ValueError(f"breed {breed.name!r} exists already")
     BREEDS[breed.name] = breed
-    return breed
 
 
-def add_cat(name, palettes, **genes):
+def add_cat(name,      # as in file names
+            palettes,  # tuple of "#aaaaaa #bbbbbb ..."
+            **genes):  # fields of `Breed`
     "A cat: what `genes` does not say is an average cat's."
-    return add_breed(Breed(name, "cat", palettes, **(dict(nose_colour="#c98a84") | genes)))
+    add_breed(Breed(name, "cat", palettes, **(dict(nose_colour="#c98a84") | genes)))
 
-
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-018
 DOG = dict(head_w=0.90, head_h=0.84, cheek=0.40, cheek_y=0.16, muzzle_len=0.5, muzzle_w=0.40, nose_y=0.46, nose_w=0.20,  # an average dog
            ear="drop", ear_len=0.85, ear_w=0.34, ear_x=0.80, ear_y=-0.42, ear_tilt=0.16, eye="round", eye_size=0.145,
            eye_x=0.40, eye_y=-0.10, eye_tilt=0.0, eye_colour="#6b3d1c", body_w=1.0, tail="whip")
 
 
-def add_dog(name, palettes, **genes):
+def add_dog(name,      # as in file names
+            palettes,  # tuple of "#aaaaaa #bbbbbb ..."
+            **genes):  # fields of `Breed`
     "A dog: what `genes` does not say is an average dog's."
-    return add_breed(Breed(name, "dog", palettes, **(DOG | genes)))
+    add_breed(Breed(name, "dog", palettes, **(DOG | genes)))
 
-# %% ../../nbs/paperpets/breeds.ipynb #breeds-017
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-021
 add_cat("Abyssinian", ("#b8743c #5a3018 #e6bd8a", "#a9612f #4d2814 #e0b483"),
         face="ticking:b crown:b tabby_m:b chin:c eye_rings:c", body="ticking:b saddle:b belly:c", ear="large", ear_len=1.05, ear_w=0.50,
         ear_x=0.62, ear_tilt=0.42, head_w=0.88, head_h=0.86, cheek=0.40, body_w=0.74, leg=1.2, eye_colour="#c9b03a", eye_size=0.22,
@@ -150,12 +153,12 @@ add_cat("Maine_Coon", ("#9c7447 #372516 #e3cfae", "#c8803a #8a4a1c #f4dfc0", "#8
         ear_w=0.40, ear_x=0.50, ear_tilt=0.20, ear_round=0.9, muzzle_w=0.46, muzzle_len=0.24, head_w=0.96, head_h=0.92, cheek=0.46,
         nose_y=0.34, eye_colour="#cfae3c", tail="bushy", body_w=1.08, nose_colour="#b3746a", ear_tip="b", tail_rings="b")
 
-# %% ../../nbs/paperpets/breeds.ipynb #breeds-019
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-023
 add_cat("Birman", ("#eadcc4 #5a4436 #ffffff", "#e8e0d4 #77757f #ffffff"),
         face="points:b", body="points:b gloves:c", coat="long", ruff=0.95, head_w=0.98, cheek=0.50, ear_colour="b", ear_len=0.66,
         ear_w=0.42, eye_colour="#4f86d8", eye="round", eye_size=0.20, nose_colour="#5a3b36", tail="bushy", tail_colour="b",
         inner_colour="#a88a80")
-add_cat("Ragdoll", ("#efe4d2 #6d584b #ffffff", "#ece6e0 #7e7f8c #ffffff"),
+add_cat("Ragdoll", ("#efe4d2 #6d584b #ffffff", "#ece6e0 #62636f #ffffff"),
         face="points:b inverted_v:c", body="saddle:b chest:c gloves:c", coat="long", ruff=1.1, ruff_colour="c", head_w=1.06, head_h=0.90,
         cheek=0.54, ear_colour="b", ear_len=0.62, ear_w=0.42, ear_round=0.6, eye_colour="#5a9be6", eye_size=0.21, nose_colour="#d99a94",
         tail="bushy", tail_colour="b", body_w=1.12, inner_colour="#c9aaa2")
@@ -164,7 +167,7 @@ add_cat("Siamese", ("#eadbc0 #3d2c26 #f6ecda", "#ece6de #6a6a78 #f6f2ec"),
         ear="large", ear_len=1.12, ear_w=0.54, ear_x=0.62, ear_tilt=0.55, ear_round=0.9, ear_colour="b", eye_colour="#4c8df0",
         eye_size=0.19, eye_tilt=0.34, nose_colour="#33241f", body_w=0.66, leg=1.25, tail="slim", tail_colour="b", inner_colour="#8c6c62")
 
-# %% ../../nbs/paperpets/breeds.ipynb #breeds-021
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-025
 add_cat("Bombay", ("#242226 #3a363c #141215",),
         head_w=0.98, cheek=0.48, eye="round", eye_colour="#e08a1e", eye_size=0.23, nose_colour="#1a1517", inner_colour="#4a3c40",
         ear_len=0.72, ear_round=0.65, body_w=0.86)
@@ -183,7 +186,7 @@ add_cat("Sphynx", ("#e6b9a4 #c98f7c #f3d3c4", "#d8b2a6 #9b7f80 #ecd2c8"),
         ear_round=0.65, eye_size=0.25, eye_colour="#b7cf6a", eye_tilt=0.28, nose_colour="#d48d84", body_w=0.74, leg=1.1, tail="whip",
         inner_colour="#e59d90", face="blush:b", body="folds:b")
 
-# %% ../../nbs/paperpets/breeds.ipynb #breeds-023
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-027
 add_dog("american_bulldog", ("#f3ece2 #a5693d #f3ece2", "#f3ece2 #6d5a4c #f3ece2"),
         face="patch:b", body="patches:b", head_w=1.06, head_h=0.88, cheek=0.56, muzzle_len=0.38, muzzle_w=0.54, jowl=0.45, ear="button",
         ear_len=0.52, ear_w=0.34, ear_colour="b", eye_size=0.125, body_w=1.35, nose_w=0.22, wrinkle=0.35)
@@ -197,7 +200,7 @@ add_dog("staffordshire_bull_terrier", ("#5c4434 #2a201c #f1e8dc", "#6f757f #575d
         face="brindle:b", body="brindle:b chest_spot:c", head_w=1.04, head_h=0.84, cheek=0.54, muzzle_len=0.34, muzzle_w=0.48, jowl=0.22,
         ear="rose", ear_len=0.62, ear_w=0.30, eye_size=0.135, body_w=1.28, leg=0.85, nose_w=0.21)
 
-# %% ../../nbs/paperpets/breeds.ipynb #breeds-025
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-029
 add_dog("basset_hound", ("#a8683a #f6efe4 #2c2320",),
         face="crown:c blaze:b muzzle:b", body="saddle:c chest:b gloves:b", ear="longdrop", ear_len=1.65, ear_w=0.42, ear_x=0.84,
         ear_y=-0.22, head_w=0.82, head_h=0.90, cheek=0.38, muzzle_len=0.78, muzzle_w=0.44, jowl=0.62, nose_y=0.60, eye="droopy",
@@ -216,7 +219,7 @@ add_dog("german_shorthaired", ("#5b3826 #efe8de #44291c",),
         body="cape:b flecks:a", ear="drop", ear_len=1.0, ear_w=0.37, ear_x=0.80, ear_y=-0.36, head_w=0.80, head_h=0.86, muzzle_len=0.80,
         muzzle_w=0.39, jowl=0.22, nose_y=0.62, eye_colour="#8f5a26", nose_colour="#4a2d26", body_w=0.96, leg=1.25, tail="stub")
 
-# %% ../../nbs/paperpets/breeds.ipynb #breeds-027
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-031
 add_dog("great_pyrenees", ("#f7f3ea #e4d8c2 #ffffff",),
         face="blush:b", coat="fluffy", ruff=1.05, ear_len=0.72, ear_w=0.34, ear_x=0.86, ear_y=-0.42, ear_colour="b", head_w=0.98,
         head_h=0.90, cheek=0.46, muzzle_len=0.58, muzzle_w=0.42, jowl=0.2, eye_size=0.145, eye="droopy", body_w=1.35, tail="bushy")
@@ -231,7 +234,7 @@ add_dog("saint_bernard", ("#a65f30 #f7f1e8 #2d2320",),
         ear_y=-0.46, ear_colour="d", head_w=1.06, head_h=0.90, cheek=0.52, muzzle_len=0.48, muzzle_w=0.52, jowl=0.66, eye="droopy",
         eye_size=0.135, wrinkle=0.35, body_w=1.45, tail="bushy", nose_w=0.23, tail_tip="b")
 
-# %% ../../nbs/paperpets/breeds.ipynb #breeds-029
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-033
 add_dog("keeshond", ("#a8a39c #2e2b2c #d9d0c0",),
         face="muzzle:b spectacles:c crown:b", body="ticking:b saddle:b", coat="fluffy", ruff=1.35, ruff_colour="c", ear="pricked",
         ear_len=0.66, ear_w=0.32, ear_x=0.58, ear_y=-0.62, ear_tilt=0.28, ear_colour="b", head_w=0.84, head_h=0.80, muzzle_len=0.50,
@@ -249,7 +252,7 @@ add_dog("shiba_inu", ("#d0803c #fbf1e2 #a75e28", "#2b2624 #f6e8d4 #b9733a"),
         ear_tilt=0.28, ear_round=0.85, head_w=0.96, head_h=0.82, cheek=0.50, muzzle_len=0.42, muzzle_w=0.30, eye="almond", eye_size=0.135,
         eye_tilt=0.32, body_w=0.98, tail="curl", nose_w=0.16)
 
-# %% ../../nbs/paperpets/breeds.ipynb #breeds-031
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-035
 add_dog("scottish_terrier", ("#343136 #5a565e #1a181b", "#d9bd8c #c4a470 #ead6b0"),
         coat="wiry", beard=1.15, beard_colour="b", brows=1.15, ear="pricked", ear_len=0.66, ear_w=0.25, ear_x=0.42, ear_y=-0.64,
         ear_tilt=0.12, ear_round=0.95, head_w=0.74, head_h=0.90, cheek=0.42, muzzle_len=0.80, muzzle_w=0.46, nose_y=0.56, eye_size=0.12,
@@ -262,7 +265,7 @@ add_dog("yorkshire_terrier", ("#c78a48 #4c5462 #e0b070",),
         ear_w=0.29, ear_x=0.58, ear_y=-0.55, ear_tilt=0.28, head_w=0.78, head_h=0.78, muzzle_len=0.34, muzzle_w=0.30, eye_size=0.165,
         body_w=0.92, leg=0.6, tail="stub", nose_w=0.15, bow=True)
 
-# %% ../../nbs/paperpets/breeds.ipynb #breeds-033
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-037
 add_dog("chihuahua", ("#d9ae78 #f4e2c6 #9a6c3e", "#2b2523 #b97c45 #f4e2c6", "#f0e0c4 #fff6e6 #d4b78a"),
         face="chin:b muzzle:b", body="belly:b", ear="large", ear_len=1.05, ear_w=0.52, ear_x=0.74, ear_y=-0.30, ear_tilt=0.72,
         ear_round=0.7, head_w=0.94, head_h=0.88, cheek=0.38, muzzle_len=0.26, muzzle_w=0.27, nose_w=0.14, eye_size=0.205, eye_x=0.47,
@@ -284,5 +287,5 @@ add_dog("pug", ("#d9b888 #352c2a #e9cfa8", "#2b2628 #1c181a #3a3438"),
         head_h=0.88, cheek=0.52, muzzle_len=0.06, muzzle_w=0.48, nose_y=0.18, jowl=0.30, wrinkle=1.0, eye_size=0.20, eye_x=0.50, eye_y=0.02,
         eye_colour="#5f3a22", body_w=1.12, leg=0.7, tail="curl", nose_w=0.17)
 
-# %% ../../nbs/paperpets/breeds.ipynb #breeds-035
+# %% ../../nbs/paperpets/breeds.ipynb #breeds-039
 BREEDS = dict(sorted(BREEDS.items(), key=lambda item: item[0].lower()))

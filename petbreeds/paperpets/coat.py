@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['FACE_MARKS', 'BODY_MARKS', 'face_mark', 'body_mark', 'torso_mark', 'marks_of', 'Coat', 'FacePlan', 'BodyPlan',
-           'face_points', 'face_mask', 'face_big_mask', 'face_muzzle', 'face_chin', 'face_crown', 'face_blaze',
-           'face_short_blaze', 'face_inverted_v', 'face_halves', 'face_patch', 'face_eye_patches', 'face_eye_shadows',
-           'face_goggles', 'face_spectacles', 'face_eye_rings', 'face_blush', 'face_tan_points', 'face_urajiro',
-           'face_tabby', 'face_tabby_m', 'face_cheek_spots', 'face_ticking', 'face_brindle', 'body_points',
-           'body_gloves', 'body_chest', 'body_chest_spot', 'body_belly', 'body_saddle', 'body_back', 'body_cape',
-           'body_tan_points', 'body_stripes', 'body_rings', 'body_spots', 'body_brindle', 'rosette_rings',
+           'ground', 'face_points', 'face_mask', 'face_big_mask', 'face_muzzle', 'face_chin', 'face_crown',
+           'face_blaze', 'face_short_blaze', 'face_inverted_v', 'face_halves', 'face_patch', 'face_eye_patches',
+           'face_eye_shadows', 'face_goggles', 'face_spectacles', 'face_eye_rings', 'face_blush', 'face_tan_points',
+           'face_urajiro', 'face_tabby', 'face_tabby_m', 'face_cheek_spots', 'face_ticking', 'face_brindle',
+           'body_points', 'body_gloves', 'body_chest', 'body_chest_spot', 'body_belly', 'body_saddle', 'body_back',
+           'body_cape', 'body_tan_points', 'body_stripes', 'body_rings', 'body_spots', 'body_brindle', 'rosette_rings',
            'body_rosettes', 'body_rosette_hearts', 'body_patches', 'body_wide_patches', 'body_flecks', 'body_ticking',
            'body_roan', 'body_folds']
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from fastcore.basics import patch
 from .breeds import Breed
 from .noise import TILE, sample_linear, sample_nearest
 from .shapes import blend, colour_cast, hex_rgb, ramp
@@ -28,12 +29,18 @@ FACE_MARKS, BODY_MARKS = {}, {}  # name of a mark -> function that returns a mas
 
 def face_mark(name):  # as genomes write it
     "Enter the function below as a mark of the face: it gets a `FacePlan` and returns a mask, 0 to 1."
-    return lambda mark: FACE_MARKS.setdefault(name, mark)
+    def enter(mark):
+        FACE_MARKS[name] = mark
+        return mark
+    return enter
 
 
 def body_mark(name):  # as genomes write it
     "Enter the function below as a mark of body and legs: it gets a `BodyPlan` and returns a mask or None."
-    return lambda mark: BODY_MARKS.setdefault(name, mark)
+    def enter(mark):
+        BODY_MARKS[name] = mark
+        return mark
+    return enter
 
 
 def torso_mark(name):  # as genomes write it
@@ -44,17 +51,20 @@ def torso_mark(name):  # as genomes write it
     return enter
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-009
-def marks_of(breed, part, registry):  # `Breed`, "face" or "body", table of marks; returns list of (name, colour key)
-    "The marks a breed wears, in painting order; ValueError for a mark or a colour that does not exist."
+def marks_of(breed,     # `Breed`
+             part,      # "face" or "body"
+             registry,  # `FACE_MARKS` or `BODY_MARKS`
+            ):          # list of [name, colour key]
+    "The marks a breed wears, in painting order; raises ValueError for a mark or a colour that does not exist."
     marks = [mark.split(":") for mark in getattr(breed, part).split()]
     for mark in marks:
-        if len(mark) != 2 or mark[1] not in "abcd":
-            raise ValueError(f"breed {breed.name!r}: {part} mark {':'.join(mark)!r} should read name:colour, colour one of a b c d")
+        if len(mark) != 2 or mark[1] not in ("a", "b", "c", "d"):
+            raise ValueError(f"breed {breed.name!r}: {part} mark {':'.join(mark)!r} should read name:colour, with colour a, b, c or d")
         if mark[0] not in registry:
             raise ValueError(f"breed {breed.name!r}: no {part} mark {mark[0]!r}; there are {', '.join(sorted(registry))}")
     return marks
 
-
+# %% ../../nbs/paperpets/coat.ipynb #coat-010
 class Coat:
     "Colours and marks of one animal: its breed's, a little off."
     def __init__(self,
@@ -74,50 +84,28 @@ class Coat:
         self.side = 1 if rng.random() < 0.5 or not jitter else -1    # on which side a lone patch lies
         self.v = rng.normal(0, jitter, 8).astype(np.float32)         # eight ways to differ, each about -2 to 2
 
-    def cloud(self, x, y, frequency, i=0):  # coordinates; clouds per unit; which of the offsets
-        "Soft noise of this animal's own, standard deviation 1."
-        x, y = x * float(frequency * 24), y * float(frequency * 24)
-        return sample_linear("cloud", x + self.o[i], y + self.o[i + 1])
+# %% ../../nbs/paperpets/coat.ipynb #coat-012
+@patch
+def cloud(self:Coat,
+          x, y,       # arrays: coordinates
+          frequency,  # clouds per unit
+          i=0,        # which of the animal's offsets
+         ):           # array: mean 0, standard deviation 1
+    "Soft noise of this animal's own."
+    x, y = x * float(frequency * 24), y * float(frequency * 24)
+    return sample_linear("cloud", x + self.o[i], y + self.o[i + 1])
 
-    def cells(self, x, y, tile="cell"):  # texels; "cell" for distances, "tag" for the number of the nearest point
-        "Distance to the nearest of many scattered points, or that point's tag."
-        sample = sample_linear if tile == "cell" else sample_nearest
-        return sample(tile, x + self.o[4], y + self.o[5])
 
-    def paint_head(self,
-                   x, y,              # (H, W) place on the head, units
-                   face_x, face_y,    # the same on the face, -1 to 1, turned with it
-                   muzzle,            # signed distance to the muzzle, units
-                   animal,            # anything with `nose_x` and `nose_y`, units
-                  ):                  # (3, H, W) colours
-        "Paint a head: ground colour, then the breed's marks."
-        colour = np.repeat(np.repeat(self.pal["a"], x.shape[0], 1), x.shape[1], 2)
-        colour *= 1.03 - 0.07 * ramp(-0.2, -0.9, face_y)  # a darker crown gives every coat some depth
-        v = self.v
-        face_x, face_y = face_x * (1 + 0.05 * v[4]) + 0.025 * v[5], face_y * (1 + 0.05 * v[6]) + 0.04 * v[7]
-        face = FacePlan(self, face_x, face_y, muzzle, np.abs(x - float(animal.nose_x)), y - float(animal.nose_y))
-        return self.paint(colour, self.face, FACE_MARKS, face)
+@patch
+def cells(self:Coat,
+          x, y,         # arrays: coordinates, texels
+          tile="cell",  # "cell" for the distance, "tag" for the number of the nearest point
+         ):             # array
+    "How far the nearest of many scattered points is, or that point's tag."
+    sample = sample_linear if tile == "cell" else sample_nearest
+    return sample(tile, x + self.o[4], y + self.o[5])
 
-    def paint_body(self,
-                   x, y,         # (H, W) place on the body, units
-                   legs=None,    # (H, W) how far down a leg, 0 to 1, or None on the trunk
-                   torso=None,   # two arrays: 0 on the chest to 1 on the flank, 0 at the neck to 1 at the ground
-                   part="torso",  # "leg" or "torso"
-                  ):             # (3, H, W) colours
-        "Paint a piece of the body: ground colour, then the breed's marks."
-        colour = np.repeat(np.repeat(self.pal["a"], x.shape[0], 1), x.shape[1], 2)
-        across, down = (x, y) if torso is None else torso
-        return self.paint(colour, self.body, BODY_MARKS, BodyPlan(self, x, y, across, down, legs if part == "leg" else None))
-
-    def paint(self, colour, marks, registry, plan):
-        "Blend marks over a ground colour, in order."
-        for name, key in marks:
-            mask = registry[name](plan)
-            if mask is not None:
-                blend(colour, self.pal[key], mask)
-        return colour
-
-# %% ../../nbs/paperpets/coat.ipynb #coat-011
+# %% ../../nbs/paperpets/coat.ipynb #coat-014
 @dataclass
 class FacePlan:
     "What a mark of the face may ask for: arrays of one shape."
@@ -142,7 +130,7 @@ class FacePlan:
         "Distance to a point and its mirror image."
         return np.hypot(self.side - x, (self.y - y) * squash)
 
-
+# %% ../../nbs/paperpets/coat.ipynb #coat-015
 @dataclass
 class BodyPlan:
     "What a mark of the body may ask for: arrays of one shape, `leg` is None on the trunk."
@@ -158,7 +146,57 @@ class BodyPlan:
         "Noise that makes rims uneven."
         return self.coat.cloud(self.x, self.y, 0.9, 2)
 
-# %% ../../nbs/paperpets/coat.ipynb #coat-016
+# %% ../../nbs/paperpets/coat.ipynb #coat-017
+@patch
+def paint(self:Coat,
+          marks,     # list of [name, colour key]
+          registry,  # `FACE_MARKS` or `BODY_MARKS`
+          plan,      # `FacePlan` or `BodyPlan`
+          colour,    # (3, H, W) ground, changed in place
+         ):          # the colours
+    "Blend marks over a ground colour, in order."
+    for name, key in marks:
+        mask = registry[name](plan)
+        if mask is not None:
+            blend(colour, self.pal[key], mask)
+    return colour
+
+
+def ground(colour,  # (3, 1, 1)
+           x,       # (H, W), for its shape
+          ):        # (3, H, W)
+    "A piece of coat of one colour."
+    return np.repeat(np.repeat(colour, x.shape[0], 1), x.shape[1], 2)
+
+# %% ../../nbs/paperpets/coat.ipynb #coat-018
+@patch
+def paint_head(self:Coat,
+               x, y,              # (H, W) place on the head, units
+               face_x, face_y,    # the same on the face, -1 to 1, turned with it
+               muzzle,            # signed distance to the muzzle, units
+               animal,            # anything with `nose_x` and `nose_y`, units
+              ):                  # (3, H, W) colours
+    "Paint a head: ground colour, a slightly darker crown for depth, then the breed's marks."
+    v = self.v
+    colour = ground(self.pal["a"], x) * (1.03 - 0.07 * ramp(-0.2, -0.9, face_y))
+    face_x, face_y = face_x * (1 + 0.05 * v[4]) + 0.025 * v[5], face_y * (1 + 0.05 * v[6]) + 0.04 * v[7]
+    plan = FacePlan(self, face_x, face_y, muzzle, np.abs(x - float(animal.nose_x)), y - float(animal.nose_y))
+    return self.paint(self.face, FACE_MARKS, plan, colour)
+
+# %% ../../nbs/paperpets/coat.ipynb #coat-019
+@patch
+def paint_body(self:Coat,
+               x, y,          # (H, W) place on the body, units
+               legs=None,     # (H, W) how far down a leg, 0 to 1; used if the part is a leg
+               torso=None,    # two arrays: 0 on the chest to 1 on the flank, 0 at the neck to 1 at the ground; default x, y
+               part="torso",  # "leg" or "torso"
+              ):              # (3, H, W) colours
+    "Paint a piece of the body: ground colour, then the breed's marks."
+    across, down = (x, y) if torso is None else torso
+    plan = BodyPlan(self, x, y, across, down, legs if part == "leg" else None)
+    return self.paint(self.body, BODY_MARKS, plan, ground(self.pal["a"], x))
+
+# %% ../../nbs/paperpets/coat.ipynb #coat-026
 @face_mark("points")
 def face_points(face):
     "Dark in the middle, fading outwards: Siamese."
@@ -177,7 +215,7 @@ def face_big_mask(face):
     around = ramp(0.78, 0.48, np.hypot(face.x * 1.05, (face.y - 0.30) * 0.95) + 0.06 * face.cloud)
     return np.maximum(around, ramp(0.12, 0, face.muzzle)) * 0.92
 
-# %% ../../nbs/paperpets/coat.ipynb #coat-017
+# %% ../../nbs/paperpets/coat.ipynb #coat-027
 @face_mark("muzzle")
 def face_muzzle(face):
     "A muzzle of another colour, with a clear rim."
@@ -195,7 +233,7 @@ def face_crown(face):
     "A dark top of the head."
     return ramp(-0.38, -0.66, face.y + 0.12 * face.side + 0.06 * face.cloud) * 0.75
 
-# %% ../../nbs/paperpets/coat.ipynb #coat-020
+# %% ../../nbs/paperpets/coat.ipynb #coat-030
 @face_mark("blaze")
 def face_blaze(face):
     "A light band from the crown, widening over the muzzle: beagle."
@@ -221,7 +259,7 @@ def face_halves(face):
     width = 0.17 + 0.12 * ramp(-0.4, -0.9, face.y)
     return ramp(-0.03, 0.03, face.side - width + 0.04 * face.cloud) * ramp(0.52, 0.36, face.y + 0.05 * face.cloud)
 
-# %% ../../nbs/paperpets/coat.ipynb #coat-023
+# %% ../../nbs/paperpets/coat.ipynb #coat-033
 @face_mark("patch")
 def face_patch(face):
     "One patch over one eye: american_bulldog."
@@ -245,7 +283,7 @@ def face_goggles(face):
     "Dark patches that frame the eyes: saint_bernard."
     return ramp(0.42, 0.22, face.spot(0.47, -0.02, 0.9) + 0.06 * face.cloud) * 0.85
 
-# %% ../../nbs/paperpets/coat.ipynb #coat-024
+# %% ../../nbs/paperpets/coat.ipynb #coat-034
 @face_mark("spectacles")
 def face_spectacles(face):
     "Light rings and brows: keeshond."
@@ -265,7 +303,7 @@ def face_blush(face):
     "A hint of colour on the cheeks: Sphynx, great_pyrenees."
     return ramp(0.45, 0.10, face.spot(0.60, 0.30)) * 0.40
 
-# %% ../../nbs/paperpets/coat.ipynb #coat-027
+# %% ../../nbs/paperpets/coat.ipynb #coat-037
 @face_mark("tan_points")
 def face_tan_points(face):
     "Dots above the eyes, cheeks and sides of the muzzle: miniature_pinscher."
@@ -282,7 +320,7 @@ def face_urajiro(face):
     muzzle = ramp(0.05, -0.03, face.muzzle) * ramp(-0.16, 0.02, face.nose_y + 0.4 * face.nose_x)
     return np.maximum(np.maximum(cheeks, ramp(0.15, 0.09, face.spot(0.34, -0.36))), muzzle)
 
-# %% ../../nbs/paperpets/coat.ipynb #coat-029
+# %% ../../nbs/paperpets/coat.ipynb #coat-039
 @face_mark("tabby")
 def face_tabby(face):
     "The M on the forehead and lines on the cheeks: Maine_Coon, Bengal, Egyptian_Mau."
@@ -306,7 +344,7 @@ def face_cheek_spots(face):
     spots = ramp(0.28, 0.20, face.coat.cells(face.side * 122, face.y * 122))
     return spots * ramp(0.45, 0.6, face.side + np.maximum(face.y, 0) * 0.3) * 0.75
 
-# %% ../../nbs/paperpets/coat.ipynb #coat-030
+# %% ../../nbs/paperpets/coat.ipynb #coat-040
 @face_mark("ticking")
 def face_ticking(face):
     "Specks: hairs banded in two colours."
@@ -317,10 +355,11 @@ def face_ticking(face):
 @face_mark("brindle")
 def face_brindle(face):
     "Wandering stripes, and a darker muzzle: staffordshire_bull_terrier."
-    waves = np.sin(face.y * 26 + 2.2 * face.cloud + face.side * 6) + 0.4 * face.coat.cloud(face.x, face.y, 3, 2)
-    return np.maximum(ramp(0.1, 0.8, waves) * 0.45 * ramp(0.0, 0.12, face.muzzle), ramp(0.1, -0.05, face.muzzle) * 0.35)
+    waves = np.sin(face.y * 16 - face.side * 24 + 1.6 * face.cloud) + 0.7 * face.coat.cloud(face.x, face.y, 3, 2)
+    stripes = ramp(0.2, 0.9, waves) * 0.4 * ramp(0.0, 0.12, face.muzzle) * ramp(0.15, 0.4, face.side)
+    return np.maximum(stripes, ramp(0.1, -0.05, face.muzzle) * 0.55)
 
-# %% ../../nbs/paperpets/coat.ipynb #coat-033
+# %% ../../nbs/paperpets/coat.ipynb #coat-043
 @body_mark("points")
 def body_points(body):
     "Dark legs and a hint of dark flanks: Siamese."
@@ -350,7 +389,7 @@ def body_belly(body):
     "A lighter underside."
     return ramp(0.55, 0.15, np.abs(body.across) + 0.10 * body.cloud) * 0.6
 
-# %% ../../nbs/paperpets/coat.ipynb #coat-034
+# %% ../../nbs/paperpets/coat.ipynb #coat-044
 @torso_mark("saddle")
 def body_saddle(body):
     "A darker back and flanks: beagle."
@@ -376,7 +415,7 @@ def body_tan_points(body):
         return ramp(0.35, 0.5, body.leg + 0.05 * body.cloud)
     return ramp(0.20, 0.12, np.hypot(np.abs(body.across) - 0.30, (body.down - 0.40) * 1.2) + 0.03 * body.cloud)
 
-# %% ../../nbs/paperpets/coat.ipynb #coat-037
+# %% ../../nbs/paperpets/coat.ipynb #coat-047
 @body_mark("stripes")
 def body_stripes(body):
     "Bands across: Maine_Coon."
@@ -392,7 +431,7 @@ def body_rings(body):
 
 @torso_mark("spots")
 def body_spots(body):
-    "Round spots of two sizes: Egyptian_Mau."
+    "Round spots of several sizes: Egyptian_Mau."
     x, y = body.x * 130, body.y * 105
     size = 0.27 + 0.10 * body.coat.cells(x, y, "tag")
     return ramp(0.04, -0.04, body.coat.cells(x, y) - size + 0.03 * body.cloud) * 0.92
@@ -401,10 +440,10 @@ def body_spots(body):
 @body_mark("brindle")
 def body_brindle(body):
     "Wandering stripes: staffordshire_bull_terrier."
-    waves = np.sin(body.y * 19 - np.abs(body.x) * 5 + 2.4 * body.cloud)
-    return ramp(0.1, 0.8, waves + 0.4 * body.coat.cloud(body.x, body.y, 3, 2)) * 0.6
+    waves = np.sin(body.y * 15 - np.abs(body.x) * 21 + 2.0 * body.cloud)
+    return ramp(0.2, 0.9, waves + 0.8 * body.coat.cloud(body.x, body.y, 3, 2)) * 0.5
 
-# %% ../../nbs/paperpets/coat.ipynb #coat-038
+# %% ../../nbs/paperpets/coat.ipynb #coat-048
 def rosette_rings(body):
     "Where we are against the rings of the rosettes: below 0 in the heart, 0 on the ring; uneven, and larger for some."
     x, y = body.x * 88, body.y * 76
@@ -424,7 +463,7 @@ def body_rosette_hearts(body):
     "The warm middle of each rosette."
     return ramp(0.02, -0.06, rosette_rings(body)) * 0.7
 
-# %% ../../nbs/paperpets/coat.ipynb #coat-039
+# %% ../../nbs/paperpets/coat.ipynb #coat-049
 @torso_mark("patches")
 def body_patches(body):
     "A few large patches: american_bulldog."
@@ -448,7 +487,7 @@ def body_ticking(body):
     "Specks: Abyssinian."
     return ramp(0.8, 1.6, sample_linear("specks", body.x * 64 + body.coat.o[2], body.y * 40 + body.coat.o[3])) * 0.40
 
-
+# %% ../../nbs/paperpets/coat.ipynb #coat-050
 @body_mark("roan")
 def body_roan(body):
     "A second colour in clouds: english_cocker_spaniel."

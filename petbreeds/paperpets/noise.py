@@ -10,35 +10,32 @@ from functools import cache
 
 import numpy as np
 
-# %% ../../nbs/paperpets/noise.ipynb #noise-006
-def show_steps(pictures,   # arrays (H, W), (3, H, W) or (H, W, 3): floats 0 to 1, or uint8
-               titles=(),  # one line over each picture
+# %% ../../nbs/paperpets/noise.ipynb #noise-007
+def show_steps(pictures,     # arrays (H, W), (3, H, W) or (H, W, 3): floats 0 to 1, or uint8
+               titles=(),    # one line over each picture
                suptitle="",  # one line over all of them
-               columns=None,  # pictures in a row, default all in one row
-               size=2.2,   # side of a picture, inches
-               **imshow):  # passed on to matplotlib's `imshow`: `cmap`, `vmin`, `vmax`, ...
+               columns=None,  # pictures in a row, default all
+               size=2.2,     # width of a picture, inches
+               **imshow):    # passed on to matplotlib's `imshow`: `cmap`, `vmin`, `vmax`, ...
     "Show pictures side by side, each under its title, without axes."
     import matplotlib.pyplot as plt
+    pictures = [p.transpose(1, 2, 0) if p.ndim == 3 and len(p) == 3 else p for p in map(np.asarray, pictures)]
     columns = columns or len(pictures)
-    rows = -(-len(pictures) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, (size + 0.25) * rows), squeeze=False, layout="constrained")
+    rows, tallest = -(-len(pictures) // columns), max(p.shape[0] / p.shape[1] for p in pictures)
+    inches = size * columns, (size * tallest + 0.3) * rows + (0.3 if suptitle else 0)
+    figure, axes = plt.subplots(rows, columns, figsize=inches, squeeze=False, layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
-    for axis, picture, title in zip(axes.flat, pictures, list(titles) + [""] * len(pictures)):
-        picture = np.asarray(picture)
-        if picture.ndim == 3 and picture.shape[0] == 3:
-            picture = picture.transpose(1, 2, 0)
-        if picture.ndim == 3 and picture.dtype != np.uint8:
-            picture = picture.clip(0, 1)
-        axis.imshow(picture, **({"cmap": "gray"} | imshow))
+    for axis, picture, title in zip(axes.flat, pictures, [*titles, *[""] * len(pictures)]):
+        axis.imshow(picture.clip(0, 1) if picture.ndim == 3 and picture.dtype != np.uint8 else picture, **({"cmap": "gray"} | imshow))
         axis.set_title(title, fontsize=9)
     figure.suptitle(suptitle, fontsize=11)
     return figure
 
-# %% ../../nbs/paperpets/noise.ipynb #noise-008
+# %% ../../nbs/paperpets/noise.ipynb #noise-009
 TILE = 512  # side of the square tiles, in texels (the pixels of a tile); a power of two, see below
 
-# %% ../../nbs/paperpets/noise.ipynb #noise-011
+# %% ../../nbs/paperpets/noise.ipynb #noise-012
 def blur_periodic(tile,     # (TILE, TILE) real numbers
                   sigma_y,  # width of the Gaussian down the tile, texels
                   sigma_x,  # width across the tile, texels
@@ -50,7 +47,7 @@ def blur_periodic(tile,     # (TILE, TILE) real numbers
     blurred = np.fft.irfft2(np.fft.rfft2(tile) * gaussian, s=(TILE, TILE))
     return blurred / blurred.std()
 
-# %% ../../nbs/paperpets/noise.ipynb #noise-018
+# %% ../../nbs/paperpets/noise.ipynb #noise-019
 STRANDS = {  # kind of hair: (weight, sigma down, sigma across) of the fine strands, then of the locks they gather in
     "felt": ((0.7, 1.0, 1.0), (0.5, 4, 1.2)),
     "short": ((0.8, 4, 1.3), (0.5, 9, 4)),
@@ -61,7 +58,7 @@ STRANDS = {  # kind of hair: (weight, sigma down, sigma across) of the fine stra
     "fluffy": ((0.75, 7, 1.5), (0.65, 8, 6)),
 }
 
-# %% ../../nbs/paperpets/noise.ipynb #noise-020
+# %% ../../nbs/paperpets/noise.ipynb #noise-021
 def nearest_points(rng,   # numpy random Generator
                    n=16,  # cells along a side of the tile
                   ):      # two (TILE, TILE) arrays: distance to the nearest point, in cells; that point's tag, 0 to 1
@@ -78,7 +75,7 @@ def nearest_points(rng,   # numpy random Generator
             nearest = np.minimum(distance, nearest)
     return nearest, tag
 
-# %% ../../nbs/paperpets/noise.ipynb #noise-023
+# %% ../../nbs/paperpets/noise.ipynb #noise-024
 @cache
 def noise_tiles():  # dict: name of the tile -> flat float32 array of TILE*TILE values, standard deviation about 1
     "Every noise tile by name, made at the first call."
@@ -92,7 +89,7 @@ def noise_tiles():  # dict: name of the tile -> flat float32 array of TILE*TILE 
     tiles["cell"], tiles["tag"] = nearest_points(rng)
     return {name: np.ascontiguousarray(tile, dtype=np.float32).ravel() for name, tile in tiles.items()}
 
-# %% ../../nbs/paperpets/noise.ipynb #noise-026
+# %% ../../nbs/paperpets/noise.ipynb #noise-027
 def sample_nearest(name,  # which tile
                    u,     # texels across, float32 array, any value: the tile repeats
                    v,     # texels down, an array that broadcasts with `u`
@@ -102,7 +99,7 @@ def sample_nearest(name,  # which tile
     row = (v + 65536).astype(np.int32) & (TILE - 1)
     return noise_tiles()[name].take(row * TILE + column)
 
-# %% ../../nbs/paperpets/noise.ipynb #noise-028
+# %% ../../nbs/paperpets/noise.ipynb #noise-029
 def sample_linear(name,  # which tile
                   u,     # texels across, float32 array, any value
                   v,     # texels down, an array that broadcasts with `u`

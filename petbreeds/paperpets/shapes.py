@@ -9,6 +9,7 @@ __all__ = ['hex_rgb', 'ramp', 'blend', 'colour_cast', 'ellipse', 'capsule', 'smo
 import math
 
 import numpy as np
+from fastcore.basics import patch
 
 # %% ../../nbs/paperpets/shapes.ipynb #shapes-006
 def hex_rgb(colour):  # "#rrggbb"; returns float32 (3, 1, 1), 0 to 1
@@ -94,24 +95,26 @@ class Frame:
         "Where a point of the animal lies in the picture."
         return (self.cx + self.scale * (x * self.cos - y * self.sin), self.cy + self.scale * (x * self.sin + y * self.cos))
 
-    def grid(self,
-             canvas,  # `Canvas`, or anything with a width and a height
-             box,     # (left, top, right, bottom) in units
-             pad,     # pixels to add on every side
-            ):        # (two slices into the picture, x, y) with x and y float32 in units, or None if nothing is in the picture
-        "The pixels that a box in units may touch, and their coordinates in units."
-        left, top, right, bottom = box
-        corners = [self.to_px(x, y) for x in (left, right) for y in (top, bottom)]
-        xs, ys = zip(*corners)
-        left, right = max(0, int(min(xs) - pad)), min(canvas.width, int(max(xs) + pad) + 2)
-        top, bottom = max(0, int(min(ys) - pad)), min(canvas.height, int(max(ys) + pad) + 2)
-        if right - left < 3 or bottom - top < 3:
-            return None
-        x = ((np.arange(left, right, dtype=np.float32) + (0.5 - self.cx)) / self.scale)[None]
-        y = ((np.arange(top, bottom, dtype=np.float32) + (0.5 - self.cy)) / self.scale)[:, None]
-        return (slice(top, bottom), slice(left, right)), x * self.cos + y * self.sin, y * self.cos - x * self.sin
-
 # %% ../../nbs/paperpets/shapes.ipynb #shapes-034
+@patch
+def grid(self:Frame,
+         canvas,  # `Canvas`, or anything with a width and a height
+         box,     # (left, top, right, bottom) in units
+         pad,     # pixels to add on every side
+        ):        # (two slices into the picture, x, y) with x and y float32 in units, or None if nothing is in the picture
+    "The pixels that a box in units may touch, and their coordinates in units."
+    left, top, right, bottom = box
+    corners = [self.to_px(x, y) for x in (left, right) for y in (top, bottom)]
+    xs, ys = zip(*corners)
+    left, right = max(0, int(min(xs) - pad)), min(canvas.width, int(max(xs) + pad) + 2)
+    top, bottom = max(0, int(min(ys) - pad)), min(canvas.height, int(max(ys) + pad) + 2)
+    if right - left < 3 or bottom - top < 3:
+        return None
+    x = ((np.arange(left, right, dtype=np.float32) + (0.5 - self.cx)) / self.scale)[None]
+    y = ((np.arange(top, bottom, dtype=np.float32) + (0.5 - self.cy)) / self.scale)[:, None]
+    return (slice(top, bottom), slice(left, right)), x * self.cos + y * self.sin, y * self.cos - x * self.sin
+
+# %% ../../nbs/paperpets/shapes.ipynb #shapes-036
 class Canvas:
     "A picture in the making: colours, masks for the labels, and the light that all parts share."
     def __init__(self,
