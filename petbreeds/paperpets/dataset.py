@@ -7,39 +7,40 @@ __all__ = ['SPECIES_ID', 'CLASS_ID', 'BREED_ID', 'COMMON_SIZES', 'LONG_SIDES', '
            'LIST_HEADER', 'EMPTY_MAT', 'picture_size', 'Entry', 'set_entries', 'head_xml', 'picture_bytes',
            'draw_entry', 'recipe', 'recipe_key', 'set_fingerprint', 'make_paperpets']
 
-# %% ../../nbs/paperpets/dataset.ipynb #d79a7f22
+# %% ../../nbs/paperpets/dataset.ipynb #779d9a12
 import hashlib
 import json
 import os
 import platform
 import shutil
+import signal
+import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as ET
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import PIL
 from filelock import FileLock
-from joblib import cpu_count
-from joblib.externals.loky import ProcessPoolExecutor
 from PIL import Image
 from tqdm import tqdm
 
 from .breeds import BREEDS
 from .scene import draw_pet
 
-# %% ../../nbs/paperpets/dataset.ipynb #0703cf61
+# %% ../../nbs/paperpets/dataset.ipynb #9557e31a
 SPECIES_ID = {"cat": 1, "dog": 2}
 CLASS_ID = {breed: i for i, breed in enumerate(sorted(BREEDS, key=str.lower), 1)}
 BREED_ID = {breed: i for species in SPECIES_ID
             for i, breed in enumerate([b for b in CLASS_ID if BREEDS[b].species == species], 1)}
 
-# %% ../../nbs/paperpets/dataset.ipynb #09e30b0e
+# %% ../../nbs/paperpets/dataset.ipynb #4a9d78a6
 COMMON_SIZES = {(500, 375): 0.22, (500, 333): 0.14, (300, 225): 0.06, (333, 500): 0.06, (375, 500): 0.05}  # the real shares
 LONG_SIDES = {500: 0.66, 300: 0.17, 480: 0.06, 450: 0.03, 400: 0.03, 350: 0.02, 200: 0.02, 800: 0.01}       # of the tail
 RATIO_QUANTILES = (1.0, 1.07, 1.2, 1.33, 1.36, 1.49, 1.5, 1.6, 1.78)                                          # long / short, in the tail
@@ -50,7 +51,7 @@ def _dice(*key):
     digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
-# %% ../../nbs/paperpets/dataset.ipynb #6b400f3c
+# %% ../../nbs/paperpets/dataset.ipynb #31213fd6
 def picture_size(breed:str,        # one of the 37 names
                  number:int,       # number of the picture, from 1
                  seed:int=0,       # seed of the set
@@ -68,7 +69,7 @@ def picture_size(breed:str,        # one of the 37 names
         width, height = (longest, shortest) if dice.random() < 0.5 else (shortest, longest)
     return int(width * scale + 0.5), int(height * scale + 0.5)
 
-# %% ../../nbs/paperpets/dataset.ipynb #6d295e04
+# %% ../../nbs/paperpets/dataset.ipynb #8af1c919
 @dataclass(frozen=True)
 class Entry:
     "One picture of a set: what it is called, which list names it, which fault it has."
@@ -89,14 +90,14 @@ class Entry:
         found = [f"images/{self.name}.jpg", f"annotations/trimaps/{self.name}.png"]
         return found + [f"annotations/xmls/{self.name}.xml"] * (self.part == "trainval")
 
-# %% ../../nbs/paperpets/dataset.ipynb #5ab66f48
-FAULTS = {"beagle_116": "cut", "chihuahua_121": "scrambled",
+# %% ../../nbs/paperpets/dataset.ipynb #b85fe321
+FAULTS = {"beagle_116": "cut", "chihuahua_121": "gap",
           **dict.fromkeys(["Abyssinian_5", "Egyptian_Mau_14", "Egyptian_Mau_156", "Egyptian_Mau_186"], "png"),
           **dict.fromkeys(["Abyssinian_34", "Egyptian_Mau_139", "Egyptian_Mau_145", "Egyptian_Mau_167",
                            "Egyptian_Mau_177", "Egyptian_Mau_191"], "gif")}
 STRAY_FILES = [f"images/Abyssinian_{n}.mat" for n in (100, 101, 102)]
 
-# %% ../../nbs/paperpets/dataset.ipynb #707abb44
+# %% ../../nbs/paperpets/dataset.ipynb #5b39c851
 def set_entries(per_breed:int=40,  # pictures of each breed, 1 or more
                 seed:int=0,        # seed of the set
                 dirty:bool=False,  # also plant the dirty files of the real archive?
@@ -113,7 +114,7 @@ def set_entries(per_breed:int=40,  # pictures of each breed, 1 or more
             entries.append(Entry(breed, number, "" if fault == "gif" else part, fault))
     return entries
 
-# %% ../../nbs/paperpets/dataset.ipynb #891de5e5
+# %% ../../nbs/paperpets/dataset.ipynb #ef30e9be
 def head_xml(entry:Entry,  # the picture's entry
              size:tuple,   # width, height in pixels
              head:tuple,   # x0, y0, x1, y1 in pixels, from 0, the far end excluded
@@ -137,7 +138,7 @@ def _add_children(parent, tree):
         if isinstance(value, dict): _add_children(child, value)
         else: child.text = str(value)
 
-# %% ../../nbs/paperpets/dataset.ipynb #53948193
+# %% ../../nbs/paperpets/dataset.ipynb #09eeceda
 def _write(path, data, scratch):
     "Write `data` to `path` so that `path` never holds a part of it."
     part = scratch / f"{os.getpid()}-{path.name}"
@@ -148,21 +149,22 @@ def _write(path, data, scratch):
         part.unlink(missing_ok=True)
         raise
 
-# %% ../../nbs/paperpets/dataset.ipynb #995bbd51
-def picture_bytes(picture,        # a `Picture`
-                  fault:str="",   # '', 'cut', 'scrambled', 'png' or 'gif'
-                 )->bytes:        # content of the file
+# %% ../../nbs/paperpets/dataset.ipynb #e55a02c1
+def picture_bytes(picture,       # a `Picture`
+                  fault:str="",  # '', 'cut', 'gap', 'png' or 'gif'
+                 )->bytes:       # content of the file
     "The file that holds a picture, with the fault asked for."
     image, out = Image.fromarray(picture.rgb), BytesIO()
     if fault == "png": image.convert("RGBA").save(out, "PNG")
     elif fault == "gif": image.quantize(256).save(out, "GIF")
     else: image.save(out, "JPEG", quality=picture.quality)
     data = out.getvalue()
-    if fault == "cut": return data[:len(data) * 2 // 3]
-    if fault == "scrambled": return data[:len(data) // 2] + b"\xff\xd8" + data[len(data) // 2:]
-    return data
+    if fault not in ("cut", "gap"): return data
+    scan = data.index(b"\xff\xda")   # where the header ends and the pixels begin
+    middle, eighth = (scan + len(data)) // 2, (len(data) - scan) // 8
+    return data[:middle] if fault == "cut" else data[:middle] + data[middle + eighth:]
 
-# %% ../../nbs/paperpets/dataset.ipynb #d2b239b5
+# %% ../../nbs/paperpets/dataset.ipynb #e5e98043
 def draw_entry(dest:Path,    # folder of the set; its subfolders exist
                entry:Entry,  # the picture to draw
                seed:int,     # seed of the set
@@ -177,7 +179,7 @@ def draw_entry(dest:Path,    # folder of the set; its subfolders exist
     for path, data in zip(entry.files, contents):
         _write(dest / path, data, dest / "unfinished")
 
-# %% ../../nbs/paperpets/dataset.ipynb #ea3b2ea3
+# %% ../../nbs/paperpets/dataset.ipynb #6616f8cd
 def recipe(per_breed:int=40,   # pictures of each breed, 1 or more
            seed:int=0,         # seed of the set
            scale:float=0.5,    # factor on the real sizes, 0.1 to 4
@@ -199,7 +201,7 @@ def recipe_key(**arguments)->str:  # twelve hexadecimal digits
     "A short name for a set, from its `recipe` with these arguments."
     return hashlib.sha256(json.dumps(recipe(**arguments)).encode()).hexdigest()[:12]
 
-# %% ../../nbs/paperpets/dataset.ipynb #4e2279fd
+# %% ../../nbs/paperpets/dataset.ipynb #8524dc38
 def _recipe_in(dest):
     "The recipe of the set in `dest`, finished or not; None for a new or empty folder; raises for anything else."
     for path in (dest / "paperpets.json", dest / "unfinished" / "recipe.json"):
@@ -222,24 +224,80 @@ def _missing(dest, made_from):
     entries = set_entries(made_from["per_breed"], made_from["seed"], made_from["dirty"])
     return [entry for entry in entries if not present.issuperset(entry.files)]
 
-# %% ../../nbs/paperpets/dataset.ipynb #f90af511
-def _draw_all(dest, entries, made_from, workers):
-    "Draw `entries` into `dest` with at most `workers` processes, and show progress on a terminal."
-    draw = partial(draw_entry, dest, seed=made_from["seed"], scale=made_from["scale"])
-    bar = partial(tqdm, total=len(entries), desc="drawing", unit=" pictures", delay=2, leave=False, disable=not sys.stderr.isatty())
-    workers = min(workers, 1 + len(entries) // 50)   # a process takes as long to start as 50 pictures to draw
-    if workers == 1:
-        for _ in bar(map(draw, entries)): pass
-        return
-    pool = ProcessPoolExecutor(workers, env=dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"], "1"))
-    try:
-        for _ in bar(pool.map(draw, entries, chunksize=8)): pass
-    except BaseException:
-        pool.shutdown(kill_workers=True)
-        raise
-    pool.shutdown()
+# %% ../../nbs/paperpets/dataset.ipynb #71d36910
+def _work():
+    "What a worker process does: draw the entries that it is sent, until there are no more."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for line in sys.stdin:
+        dest, entry, seed, scale = json.loads(line)
+        try: answer = draw_entry(Path(dest), Entry(*entry), seed, scale)
+        except OSError as error: answer = [error.errno, error.strerror]
+        try: print(json.dumps(answer), flush=True)
+        except BrokenPipeError: os._exit(1)   # the parent was killed: nobody listens
 
-# %% ../../nbs/paperpets/dataset.ipynb #bb9bd8c9
+
+def _start_worker():
+    one_thread = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"], "1")
+    return subprocess.Popen([sys.executable, "-c", "from petbreeds.paperpets.dataset import _work; _work()"], text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(sys.path)})
+
+# %% ../../nbs/paperpets/dataset.ipynb #fd0abff0
+def _draw_in_processes(dest, entries, seed, scale, workers):
+    "Draw `entries` with several processes; gives None for each one drawn, and raises what a worker raised."
+    children, idle = [_start_worker() for _ in range(workers)], SimpleQueue()
+    for child in children: idle.put(child)
+
+    def draw(entry):
+        child = idle.get()
+        try:
+            print(json.dumps([str(dest), astuple(entry), seed, scale]), file=child.stdin, flush=True)
+            answer = json.loads(child.stdout.readline())
+        except (BrokenPipeError, json.JSONDecodeError):
+            raise RuntimeError("a process that draws has ended before its work; make the same call again to go on") from None
+        finally: idle.put(child)
+        if answer: raise OSError(*answer)
+
+    try:
+        with ThreadPoolExecutor(workers) as pool: yield from pool.map(draw, entries)
+    finally:
+        for child in children: child.kill()
+        for child in children: child.communicate()
+
+# %% ../../nbs/paperpets/dataset.ipynb #015f1a99
+class _NotebookLine:
+    "A line under a cell that a progress bar may write again and again, and wipe."
+    def __init__(self): self.handle = None
+    def flush(self): pass
+
+    def write(self, text):
+        from IPython.display import display
+        bundle, text = {"text/plain": text.strip()}, text.strip()
+        if self.handle: self.handle.update(bundle, raw=True)
+        elif text: self.handle = display(bundle, raw=True, display_id=True)
+
+
+def _watched(done, total):
+    "Pass on what `done` gives, with a progress bar if somebody can see one."
+    notebook = "ipykernel" in sys.modules
+    yield from tqdm(done, total=total, desc="drawing", unit=" pictures", delay=2, leave=False,
+                    file=_NotebookLine() if notebook else sys.stderr, disable=not (notebook or sys.stderr.isatty()))
+
+# %% ../../nbs/paperpets/dataset.ipynb #026c833b
+def _cores():
+    "The cores that this process may use."
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _draw_all(dest, entries, made_from, workers):
+    "Draw `entries` into `dest` with at most `workers` processes."
+    seed, scale = made_from["seed"], made_from["scale"]
+    workers = min(workers, 1 + len(entries) // 50)   # a process takes as long to start as some 50 pictures to draw
+    if workers == 1: drawn = (draw_entry(dest, entry, seed, scale) for entry in entries)
+    else: drawn = _draw_in_processes(dest, entries, seed, scale, workers)
+    for _ in _watched(drawn, len(entries)): pass
+
+# %% ../../nbs/paperpets/dataset.ipynb #39461d23
 LIST_HEADER = ["#Image CLASS-ID SPECIES BREED ID", "#ID: 1:37 Class ids", "#SPECIES: 1:Cat 2:Dog", "#BREED ID: 1-12:Cat 1-25:Dog",
                "#Names of cats start with a capital,", "#names of dogs with a small letter"]
 EMPTY_MAT = b"MATLAB 5.0 MAT-file, nothing in it".ljust(124) + b"\x00\x01IM"  # a valid header, as MATLAB 5 writes it
@@ -266,25 +324,25 @@ def _finish(dest, made_from):
     manifest = dict(recipe=made_from, pictures=len(entries), fingerprint=set_fingerprint(dest))
     _write(dest / "paperpets.json", json.dumps(manifest, indent=1).encode() + b"\n", dest / "unfinished")
 
-# %% ../../nbs/paperpets/dataset.ipynb #9053aff0
-@contextmanager
-def _drawing(dest, made_from):
-    "The right to draw into `dest`, for one process at a time: claims the folder first, clears the scratch files last."
+# %% ../../nbs/paperpets/dataset.ipynb #364f3b5f
+def _lock_for(dest):
+    "A lock that one process at a time can hold for drawing into `dest`."
+    name = hashlib.sha256(f"{Path.home()} {dest.resolve()}".encode()).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir()) / f"petbreeds-{name}.lock")
+
+
+def _claim(dest, made_from):
+    "Make the folders of a set, and note in `unfinished/` what it will be made from."
     scratch = dest / "unfinished"
     scratch.mkdir(parents=True, exist_ok=True)
-    with FileLock(scratch / "lock"):
-        scratch.mkdir(exist_ok=True)   # whoever held the lock before may have cleared it
-        if not (scratch / "recipe.json").exists():
-            _write(scratch / "recipe.json", json.dumps(dict(recipe=made_from)).encode(), scratch)
-        for folder in ("images", "annotations/trimaps", "annotations/xmls"):
-            (dest / folder).mkdir(parents=True, exist_ok=True)
-        yield
-    shutil.rmtree(scratch, ignore_errors=True)
+    _write(scratch / "recipe.json", json.dumps(dict(recipe=made_from)).encode(), scratch)
+    for folder in ("images", "annotations/trimaps", "annotations/xmls"):
+        (dest / folder).mkdir(parents=True, exist_ok=True)
 
 
 def _finished(dest, made_from): return not _missing(dest, made_from) and (dest / "paperpets.json").exists()
 
-# %% ../../nbs/paperpets/dataset.ipynb #09cf149b
+# %% ../../nbs/paperpets/dataset.ipynb #c2c234b2
 def make_paperpets(dest,                # folder for the set: new, empty, or holding this very set, finished or not
                    per_breed:int=40,    # pictures of each of the 37 breeds, 1 or more
                    seed:int=0,          # seed of the set: another seed, other individuals and another split
@@ -300,10 +358,12 @@ def make_paperpets(dest,                # folder for the set: new, empty, or hol
     dest, made_from = Path(dest), recipe(per_breed, seed, scale, dirty)
     try:
         if _finished(dest, made_from): return dest
-        with _drawing(dest, made_from):
-            if not _finished(dest, made_from):   # another process may have drawn it while this one waited
-                _draw_all(dest, _missing(dest, made_from), made_from, workers or cpu_count())
-                _finish(dest, made_from)
+        with _lock_for(dest):
+            if _finished(dest, made_from): return dest   # another process drew it while this one waited
+            _claim(dest, made_from)
+            _draw_all(dest, _missing(dest, made_from), made_from, workers or _cores())
+            _finish(dest, made_from)
+            shutil.rmtree(dest / "unfinished", ignore_errors=True)
     except OSError as error:
         if error.errno is None: raise
         raise OSError(error.errno, f"{error.strerror}: cannot draw PaperPets into {dest}; what is there stays, "
