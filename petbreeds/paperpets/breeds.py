@@ -7,7 +7,7 @@ __all__ = ['KINDS', 'BREEDS', 'DOG', 'Marks', 'Hair', 'Skull', 'Ears', 'Eyes', '
            'add_dog']
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-003
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-006
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,6 @@ from functools import cached_property
 
 import numpy as np
 from fastcore.basics import patch
-from .breeds import Breed
 from .noise import TILE, sample_linear, sample_nearest
 from .shapes import blend, colour_cast, hex_rgb, ramp
 
@@ -467,7 +466,7 @@ def body_rosette_hearts(body):
 @torso_mark("patches")
 def body_patches(body):
     "A few large patches: american_bulldog."
-    return ramp(0.55, 0.75, body.coat.cloud(body.x, body.y, 0.55, 4))
+    return ramp(0.35, 0.55, body.coat.cloud(body.x, body.y, 0.55, 4))
 
 
 @body_mark("wide_patches")

@@ -63,7 +63,8 @@ def capsule(x, y,    # arrays: coordinates of the pixels
     "How far each point is from a line with round ends and a radius that changes along it."
     ax, ay, dx, dy = float(ax), float(ay), float(bx - ax), float(by - ay)
     along = np.clip(((x - ax) * dx + (y - ay) * dy) * (1 / (dx * dx + dy * dy + 1e-9)), 0, 1)
-    return np.hypot(x - ax - along * dx, y - ay - along * dy) - (float(ra) + float(rb - ra) * along)
+    across, down = x - ax - along * dx, y - ay - along * dy
+    return np.sqrt(across * across + down * down) - (float(ra) + float(rb - ra) * along)
 
 # %% ../../nbs/paperpets/shapes.ipynb #shapes-022
 def smooth_union(a, b,  # arrays: signed distances of two shapes
