@@ -142,9 +142,8 @@ def lay_part(canvas, frame, box, sdf, paint,  # box in units around the part; sd
              *, coat="short", centre=(0, 0), radial=True, wave=0.0, off=0.0,  # the fur, see `fur_field`
              rag=None, soft=None, fade=None,  # the rim, see `outline`; fade(x, y) -> 0 where the part melts into what is under it
              bevel=0.5, bump=None, relief=1.0,  # the volume: width of the rim; bump(x, y) -> height to add; height of strands
-             shadow=0.30, reach=0.10,  # strength and length (units) of the cast shadow
-             gloss=0.0,                # strength of the highlight
-             head=False, fg=True,      # labels: part of the head; part of the animal, or of what hides it
+             shadow=0.30, reach=0.10, gloss=0.0,  # strength and length (units) of the cast shadow; strength of the highlight
+             head=False, fg=True,  # labels: part of the head; part of the animal, or of what hides it
             ):
     "Draw one part: shape, fur, shadow, volume, light, labels."
     if (window := frame.grid(canvas, box, 3 + reach * frame.scale)) is None:
@@ -158,10 +157,9 @@ def lay_part(canvas, frame, box, sdf, paint,  # box in units around the part; sd
         cast_shadow(picture, distance, frame.scale, canvas.light, reach, canvas.shadow_colour * float(shadow), faded)
     height, rise = dome(distance, bevel)
     height = height + fur * float(RELIEF[coat] * relief) + (0 if bump is None else bump(x, y))
-    towards = facing(height, frame.scale, canvas.light)
     colour = paint(x, y, distance, fur)
     colour *= 1 + fur * float(STREAK[coat])
-    picture += (light_up(colour, towards, rise, canvas, gloss) - picture) * mask
+    picture += (light_up(colour, facing(height, frame.scale, canvas.light), rise, canvas, gloss) - picture) * mask
     for marked in [canvas.animal if fg else canvas.front] + [canvas.head] * head:
         np.maximum(marked[where], mask, out=marked[where])
 
