@@ -353,7 +353,7 @@ def expose(image, rng):
     _, height, width = image.shape
     if rng.random() < 0.15:
         image = blur(image)
-    gain = colour_cast(rng, 0.04) * math.exp(rng.normal(-0.02, 0.15))
+    gain = colour_cast(rng, 0.04) * math.exp(min(0.25, max(-0.22, rng.normal(-0.02, 0.13))))
     x = (np.arange(width, dtype=f32) / width - 0.5)[None] ** 2
     y = (np.arange(height, dtype=f32) / height - 0.5)[:, None] ** 2
     image = image * (gain * (1 - 0.35 * (x + y)))
