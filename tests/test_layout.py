@@ -378,6 +378,38 @@ def test_other_breeds_and_no_annotations(tmp_path):
     assert "random split" in one_line(error)
 
 
+# ---------------------------------------------------------------- drawn pictures
+
+def test_paper_is_drawn_once_and_found_again(tmp_path, monkeypatch):
+    monkeypatch.delenv("PETBREEDS_DATA", raising=False)
+    monkeypatch.setenv("PETBREEDS_HOME", str(tmp_path / "home"))
+    path = get_pets(per_breed=2, scale=0.1)
+    assert path.parent == tmp_path / "home" and len(usable_images(path)) == 74
+    drawn = {file: file.stat().st_mtime_ns for file in path.rglob("*.jpg")}
+    assert get_pets("paper", per_breed=2, scale=0.1) == path
+    assert drawn == {file: file.stat().st_mtime_ns for file in path.rglob("*.jpg")}
+    train, valid = official_splitter(path)(usable_images(path))
+    assert len(train) == len(valid) == 37
+    assert get_pets("paper", per_breed=2, scale=0.1, seed=1) != path
+
+
+def test_audit_finds_what_the_dirty_set_plants(tmp_path):
+    "The drawn set has, on demand, the faults that the photographs are known for, under the same names."
+    path = get_pets("paper", per_breed=1, scale=0.1, dirty=True, home=tmp_path)
+    faults = audit(path).groupby("fault").file.apply(set)
+    assert faults["wrong format"] == {f"{name}.jpg" for name in (
+        "Abyssinian_5", "Abyssinian_34", "Egyptian_Mau_14", "Egyptian_Mau_139", "Egyptian_Mau_145", "Egyptian_Mau_156",
+        "Egyptian_Mau_167", "Egyptian_Mau_177", "Egyptian_Mau_186", "Egyptian_Mau_191")}
+    assert faults["corrupt"] == {"beagle_116.jpg"} and faults["damaged"] == {"chihuahua_121.jpg"}
+    assert faults["not an image"] == {f"Abyssinian_10{i}.mat" for i in range(3)}
+    assert len(faults) == 4
+
+
+def test_recipe_out_of_range(tmp_path):
+    with pytest.raises(DataError):
+        get_pets("paper", per_breed=0, home=tmp_path)
+
+
 # ---------------------------------------------------------------- labels
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. é犬", min_size=1, max_size=30)
@@ -534,3 +566,80 @@ def test_mirrors_have_the_checksums_that_the_libraries_know():
     known = read_checks(Path(fastai.data.__path__[0]) / "download_checks.py")
     assert known[whole.url] == (whole.size, whole.md5) and whole.covered == 2**20
     assert tuple((part.url, part.md5) for part in parts) == OxfordIIITPet._RESOURCES
+
+
+# ---------------------------------------------------------------- the chapter's exercises
+
+def exercises():
+    "From the chapter: a namespace with its checks, and its solutions as source, in order."
+    import nbformat
+    cells = nbformat.read(Path(__file__).parent.parent / "nbs" / "01_layout.ipynb", 4).cells
+    space = {}
+    exec("import pandas as pd\nfrom fastai.vision.all import *\nfrom petbreeds.layout import *", space)
+    for cell in cells:
+        if cell.cell_type == "code" and cell.source.startswith("def check_"):
+            exec(cell.source, space)
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    return space, re.findall(r"<summary>Solution</summary>\s+```python\n(.*?)```", prose, re.S)
+
+
+def test_solutions_pass_their_checks():
+    space, solutions = exercises()
+    checks = [name for name in space if name.startswith("check_")]
+    assert len(checks) == len(solutions) == 3
+    for check, solution in zip(checks, solutions):
+        exec(solution, space)
+        assert space[check](space[check.replace("check", "my")]) == "Right."
+        assert space[check](...).startswith("Not answered yet")
+
+
+@pytest.mark.parametrize("pattern, words", [
+    (r".+_\d+\.jpeg", "no group"),
+    (r"(.+)_\d+\.jpeg", "begin and end"),  # the date too
+    (r"[\d-]+_([a-z]+)_\d+\.jpeg", "is refused"),  # no underscore
+    (r"[\d-]+_([a-z_]+)_\d+\.jpeg", "is refused"),  # no digit
+    (r"[\d-]+_(.+)_\d+.jpeg", "a dot stands for any character"),
+    (r"[\d-]+_(.*)_\d+\.jpeg", "2031-07-14__003.jpeg is accepted"),
+    (r".+?_(.+)_\d+\.jpeg", "x-y-z_pug_003.jpeg is accepted"),
+    (r"\d+-\d\d-\d\d_(\w+)_\d{3}\.jpeg", None),
+    (r"(?:\d{4})-(?:\d\d)-(?:\d\d)_(?P<breed>.+)_\d+\.jpeg", None),
+])
+def test_pattern_check_names_the_mistake(pattern, words):
+    said = exercises()[0]["check_pattern"](pattern)
+    assert said == "Right." if words is None else words in said
+
+
+def wrong_splitters():
+    "Name, splitter, words that the check must use."
+    def every(items):
+        return list(range(len(items)))
+    yield "last pictures", lambda items: (every(items)[:-6], every(items)[-6:]), "go breed by breed"
+    yield "paths", lambda items: (items[6:], items[:6]), "give indices"
+    yield "overlap", lambda items: (every(items), every(items)[:6]), "in training and in validation"
+    yield "some left out", lambda items: (every(items)[12:], every(items)[:6]), "in neither part"
+    yield "no seed", lambda items: (lambda order: (order[6:], order[:6]))(random.sample(every(items), len(items))), "fix the seed"
+    yield "one each", lambda items: ([i for i, f in enumerate(items) if not f.stem.endswith("_1")],
+                                     [i for i, f in enumerate(items) if f.stem.endswith("_1")]), "of 8 pictures each"
+
+
+@pytest.mark.parametrize("splitter, words", [pytest.param(*rest, id=name) for name, *rest in wrong_splitters()])
+def test_splitter_check_names_the_mistake(splitter, words):
+    assert words in exercises()[0]["check_splitter"](splitter)
+
+
+def by_position(files, table):
+    return [name for name, breed in zip(files, table.breed) if breed_of(name) != breed]
+
+
+def from_the_table_alone(files, table):
+    return [row.file for row in table.itertuples() if breed_of(row.file) != row.breed] + ["gone_9.jpg"]
+
+
+def only_the_first(files, table):
+    return [row.file for row in table.sort_values("file").itertuples() if row.file in files and breed_of(row.file) != row.breed][:1]
+
+
+@pytest.mark.parametrize("answer, words", [(by_position, "join the two by file name"), (from_the_table_alone, "only in the table"),
+                                           (only_the_first, "is not reported")])
+def test_disagreement_check_names_the_mistake(answer, words):
+    assert words in exercises()[0]["check_disagreements"](answer)
