@@ -27,7 +27,7 @@ def chapters():
     return own + sorted(nb for nb in NBS.glob("*.ipynb") if nb.stem[:2].isdigit())
 
 
-PAPERPETS = ["noise", "shapes", "light", "breeds", "coat", "head", "body", "scene", "dataset"]
+PAPERPETS = ["noise", "shapes", "light", "breeds", "coat", "pose", "head", "profile", "body", "scene", "sheets", "dataset"]
 
 
 def code_of(nb):
