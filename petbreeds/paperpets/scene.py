@@ -340,8 +340,8 @@ def draw_companion(canvas:Canvas, breed:Breed, front:Animal, rng, wild:float):
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-033
 def blur(image):
-    "Average each pixel with its neighbours, twice in each direction."
-    for axis in (1, 2, 1, 2):
+    "Average each pixel with its neighbours, across and down."
+    for axis in (1, 2):
         edge = [(0, 0)] * 3
         edge[axis] = (1, 1)
         wide = np.moveaxis(np.pad(image, edge, mode="edge"), axis, -1)
