@@ -1,6 +1,7 @@
 "The losses of chapter 6 against PyTorch's, over what hypothesis can think of; and the solutions of its exercises."
 import copy
 import json
+import math
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from petbreeds.cross_entropy import CrossEntropy, cross_entropy, likelihood, nll_loss
 from petbreeds.softmax import log_softmax, softmax
@@ -208,3 +209,72 @@ def test_compiled_in_one_graph_is_the_same():
     gradient, x.grad = x.grad, None
     cross_entropy(x, target).backward()
     torch.testing.assert_close(gradient, x.grad)
+
+
+def exercise_namespace():
+    "What a reader has defined when the exercises begin: all that the chapter's cells need no training or plotting for."
+    cells = [c.source for c in CHAPTER.cells if c.cell_type == "code"]
+    names = dict(F=F, Tensor=Tensor, torch=torch, log=math.log, softmax=softmax, cross_entropy=cross_entropy)
+    wanted = ("torch.random.manual_seed(42)", "targ = ", "def check_")
+    for source in (s for s in cells if s.startswith(wanted)):
+        exec(source, names)
+    names["one_hot"] = F.one_hot(names["targ"], 2)
+    return names
+
+
+def solutions():
+    "The code in each hidden solution of the chapter."
+    prose = "\n\n".join(c.source for c in CHAPTER.cells if c.cell_type == "markdown")
+    return re.findall(r"<summary>Solution</summary>\s*```python\n(.*?)```", prose, re.S)
+
+
+def test_every_exercise_has_a_check_and_a_solution():
+    checks = re.findall(r"^def (check_\w+)", "\n".join(c.source for c in CHAPTER.cells if c.cell_type == "code"), re.M)
+    assert len(checks) == len(solutions()) >= 3
+    assert all(check in solution for check, solution in zip(checks, solutions()))
+
+
+@pytest.mark.parametrize("solution", solutions(), ids=lambda code: re.search(r"check_\w+", code)[0])
+def test_solution_passes_its_check(solution, capsys):
+    exec(solution, exercise_namespace())
+    assert capsys.readouterr().out.startswith("Right")
+
+
+@pytest.mark.parametrize("answer, said", [
+    ("check_first_loss(1 / 120)", "probability"),
+    ("check_first_loss(-log(120))", "other sign"),
+    ("check_first_loss(119 / 120)", "error rate"),
+    ("check_first_loss(log(120) / log(2))", "bits"),
+    ("check_first_loss(log(37))", "37 breeds"),
+    ("check_first_loss(12)", "not it"),
+    ("check_by_hand(lambda acts, targ: -cross_entropy(acts, targ))", "sign is missing"),
+    ("check_by_hand(lambda acts, targ: cross_entropy(acts, targ, reduction='sum'))", "sum over the batch"),
+    ("check_by_hand(lambda acts, targ: -softmax(acts, 1)[range(6), targ].mean())", "logarithm is missing"),
+    ("check_by_hand(lambda acts, targ: -acts[range(6), targ].mean())", "picked activations"),
+    ("check_by_hand(lambda acts, targ: cross_entropy(acts, targ) / log(2))", "bits"),
+    ("check_by_hand(lambda acts, targ: -softmax(acts, 1)[range(6), targ].mean().log())", "log first"),
+    ("check_by_hand(lambda acts, targ: cross_entropy(acts, targ, reduction='none'))", "shape ()"),
+    ("check_by_hand(lambda acts, targ: acts.sum())", "not it"),
+    ("check_gradient(lambda acts, targ: softmax(acts, 1) - one_hot)", "gradient of the sum"),
+    ("check_gradient(lambda acts, targ: (one_hot - softmax(acts, 1)) / 6)", "sign"),
+    ("check_gradient(lambda acts, targ: softmax(acts, 1) / 6)", "one-hot"),
+    ("check_gradient(lambda acts, targ: (acts - one_hot) / 6)", "Take it from softmax"),
+    ("check_gradient(lambda acts, targ: (softmax(acts, 1) - one_hot) / 12)", "not of items"),
+    ("check_gradient(lambda acts, targ: acts[0])", "shape (6, 2)"),
+    ("check_gradient(lambda acts, targ: acts)", "Not yet"),
+    ("check_weights([1, 2, 4])", "Scale them"),
+    ("check_weights([4, 2, 1])", "wrong way round"),
+    ("check_weights([1, 1, 1])", "57%, 29%, 14%"),
+    ("check_weights([1, 2])", "three weights"),
+])
+def test_checks_name_the_mistake(answer, said, capsys):
+    exec(answer, exercise_namespace())
+    printed = capsys.readouterr().out
+    assert said in printed and not printed.startswith("Right")
+
+
+def test_bench_measured_what_the_chapter_says():
+    measured = json.loads((ROOT / "bench" / "results" / "cross_entropy.json").read_text())
+    kinds = {(tuple(row["shape"]), row["mode"]) for row in measured["rows"] if row["loss"] == "petbreeds"}
+    assert kinds == {(shape, mode) for shape in ((4096, 37), (512, 1000)) for mode in ("eager", "compiled")}
+    assert {"cpu", "cores", "threads", "torch", "python", "load_before"} <= set(measured["conditions"])
