@@ -191,6 +191,17 @@ def test_two_programs_may_draw_one_set(tmp_path):
     assert contents(tmp_path / "pets") == contents(make_paperpets(tmp_path / "alone", per_breed=4, scale=0.1))
 
 
+def test_a_worker_that_dies_is_said(tmp_path, monkeypatch):
+    def start_dead():
+        return subprocess.Popen([sys.executable, "-c", "pass"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    monkeypatch.setattr(dataset, "_start_worker", start_dead)
+    with pytest.raises(RuntimeError, match="make the same call again") as error: make_paperpets(tmp_path / "pets", workers=2, **SMALL)
+    one_line(error)
+    monkeypatch.undo()
+    assert len(os.listdir(make_paperpets(tmp_path / "pets", **SMALL) / "images")) == 74
+
+
 # ---------------------------------------------------------------- refused
 def test_foreign_folder_is_not_touched(tmp_path):
     (tmp_path / "images").mkdir()

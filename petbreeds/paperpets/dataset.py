@@ -7,7 +7,7 @@ __all__ = ['SPECIES_ID', 'CLASS_ID', 'BREED_ID', 'COMMON_SIZES', 'LONG_SIDES', '
            'LIST_HEADER', 'EMPTY_MAT', 'picture_size', 'Entry', 'set_entries', 'head_xml', 'picture_bytes',
            'draw_entry', 'recipe', 'recipe_key', 'set_fingerprint', 'make_paperpets']
 
-# %% ../../nbs/paperpets/dataset.ipynb #3bde8025
+# %% ../../nbs/paperpets/dataset.ipynb #427f559d
 import hashlib
 import json
 import os
@@ -19,12 +19,14 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 from queue import SimpleQueue
 
+# %% ../../nbs/paperpets/dataset.ipynb #569df62f
 import numpy as np
 import PIL
 from filelock import FileLock
@@ -34,13 +36,13 @@ from tqdm import tqdm
 from .breeds import BREEDS
 from .scene import draw_pet
 
-# %% ../../nbs/paperpets/dataset.ipynb #60326c07
+# %% ../../nbs/paperpets/dataset.ipynb #5409e9b3
 SPECIES_ID = {"cat": 1, "dog": 2}
 CLASS_ID = {breed: i for i, breed in enumerate(sorted(BREEDS, key=str.lower), 1)}
 BREED_ID = {breed: i for species in SPECIES_ID
             for i, breed in enumerate([b for b in CLASS_ID if BREEDS[b].species == species], 1)}
 
-# %% ../../nbs/paperpets/dataset.ipynb #a1621885
+# %% ../../nbs/paperpets/dataset.ipynb #8648cae5
 COMMON_SIZES = {(500, 375): 0.22, (500, 333): 0.14, (300, 225): 0.06, (333, 500): 0.06, (375, 500): 0.05}  # the real shares
 LONG_SIDES = {500: 0.66, 300: 0.17, 480: 0.06, 450: 0.03, 400: 0.03, 350: 0.02, 200: 0.02, 800: 0.01}       # of the tail
 RATIO_QUANTILES = (1.0, 1.07, 1.2, 1.33, 1.36, 1.49, 1.5, 1.6, 1.78)                                          # long / short, in the tail
@@ -51,7 +53,7 @@ def _dice(*key):
     digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
-# %% ../../nbs/paperpets/dataset.ipynb #8e6cc41f
+# %% ../../nbs/paperpets/dataset.ipynb #26c3eb58
 def picture_size(breed:str,        # one of the 37 names
                  number:int,       # number of the picture, from 1
                  seed:int=0,       # seed of the set
@@ -69,7 +71,7 @@ def picture_size(breed:str,        # one of the 37 names
         width, height = (longest, shortest) if dice.random() < 0.5 else (shortest, longest)
     return int(width * scale + 0.5), int(height * scale + 0.5)
 
-# %% ../../nbs/paperpets/dataset.ipynb #dbf72cc5
+# %% ../../nbs/paperpets/dataset.ipynb #0aa8430e
 @dataclass(frozen=True)
 class Entry:
     "One picture of a set: what it is called, which list names it, which fault it has."
@@ -90,14 +92,14 @@ class Entry:
         found = [f"images/{self.name}.jpg", f"annotations/trimaps/{self.name}.png"]
         return found + [f"annotations/xmls/{self.name}.xml"] * (self.part == "trainval")
 
-# %% ../../nbs/paperpets/dataset.ipynb #6ca0f5b6
+# %% ../../nbs/paperpets/dataset.ipynb #b456a039
 FAULTS = {"beagle_116": "cut", "chihuahua_121": "gap",
           **dict.fromkeys(["Abyssinian_5", "Egyptian_Mau_14", "Egyptian_Mau_156", "Egyptian_Mau_186"], "png"),
           **dict.fromkeys(["Abyssinian_34", "Egyptian_Mau_139", "Egyptian_Mau_145", "Egyptian_Mau_167",
                            "Egyptian_Mau_177", "Egyptian_Mau_191"], "gif")}
 STRAY_FILES = [f"images/Abyssinian_{n}.mat" for n in (100, 101, 102)]
 
-# %% ../../nbs/paperpets/dataset.ipynb #f852efd8
+# %% ../../nbs/paperpets/dataset.ipynb #07d6aa25
 def set_entries(per_breed:int=40,  # pictures of each breed, 1 or more
                 seed:int=0,        # seed of the set
                 dirty:bool=False,  # also plant the dirty files of the real archive?
@@ -114,7 +116,7 @@ def set_entries(per_breed:int=40,  # pictures of each breed, 1 or more
             entries.append(Entry(breed, number, "" if fault == "gif" else part, fault))
     return entries
 
-# %% ../../nbs/paperpets/dataset.ipynb #5bab6a12
+# %% ../../nbs/paperpets/dataset.ipynb #69dbb5d3
 def head_xml(entry:Entry,  # the picture's entry
              size:tuple,   # width, height in pixels
              head:tuple,   # x0, y0, x1, y1 in pixels, from 0, the far end excluded
@@ -138,7 +140,7 @@ def _add_children(parent, tree):
         if isinstance(value, dict): _add_children(child, value)
         else: child.text = str(value)
 
-# %% ../../nbs/paperpets/dataset.ipynb #41c2a77d
+# %% ../../nbs/paperpets/dataset.ipynb #46e3b2ae
 def _write(path, data, scratch):
     "Write `data` to `path` so that `path` never holds a part of it."
     part = scratch / f"{os.getpid()}-{path.name}"
@@ -149,7 +151,7 @@ def _write(path, data, scratch):
         part.unlink(missing_ok=True)
         raise
 
-# %% ../../nbs/paperpets/dataset.ipynb #c0e3c4e4
+# %% ../../nbs/paperpets/dataset.ipynb #7fb7ea39
 def picture_bytes(picture,       # a `Picture`
                   fault:str="",  # '', 'cut', 'gap', 'png' or 'gif'
                  )->bytes:       # content of the file
@@ -164,7 +166,7 @@ def picture_bytes(picture,       # a `Picture`
     middle, eighth = (scan + len(data)) // 2, (len(data) - scan) // 8
     return data[:middle] if fault == "cut" else data[:middle] + data[middle + eighth:]
 
-# %% ../../nbs/paperpets/dataset.ipynb #ee1d57f2
+# %% ../../nbs/paperpets/dataset.ipynb #dabbd927
 def draw_entry(dest:Path,    # folder of the set; its subfolders exist
                entry:Entry,  # the picture to draw
                seed:int,     # seed of the set
@@ -179,7 +181,7 @@ def draw_entry(dest:Path,    # folder of the set; its subfolders exist
     for path, data in zip(entry.files, contents):
         _write(dest / path, data, dest / "unfinished")
 
-# %% ../../nbs/paperpets/dataset.ipynb #473810a4
+# %% ../../nbs/paperpets/dataset.ipynb #af987b7e
 def recipe(per_breed:int=40,   # pictures of each breed, 1 or more
            seed:int=0,         # seed of the set
            scale:float=0.5,    # factor on the real sizes, 0.1 to 4
@@ -201,7 +203,7 @@ def recipe_key(**arguments)->str:  # twelve hexadecimal digits
     "A short name for a set, from its `recipe` with these arguments."
     return hashlib.sha256(json.dumps(recipe(**arguments)).encode()).hexdigest()[:12]
 
-# %% ../../nbs/paperpets/dataset.ipynb #7befd0bf
+# %% ../../nbs/paperpets/dataset.ipynb #5e4b3eaa
 def _recipe_in(dest):
     "The recipe of the set in `dest`, finished or not; None for a new or empty folder; raises for anything else."
     for path in (dest / "paperpets.json", dest / "unfinished" / "recipe.json"):
@@ -224,7 +226,7 @@ def _missing(dest, made_from):
     entries = set_entries(made_from["per_breed"], made_from["seed"], made_from["dirty"])
     return [entry for entry in entries if not present.issuperset(entry.files)]
 
-# %% ../../nbs/paperpets/dataset.ipynb #7e54240f
+# %% ../../nbs/paperpets/dataset.ipynb #06986e49
 def _work():
     "What a worker process does: draw the entries that it is sent, until there are no more."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -242,7 +244,7 @@ def _start_worker():
                             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                             env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(sys.path)})
 
-# %% ../../nbs/paperpets/dataset.ipynb #a0ba3ae5
+# %% ../../nbs/paperpets/dataset.ipynb #7f59e01c
 def _draw_in_processes(dest, entries, seed, scale, workers):
     "Draw `entries` with several processes; gives None for each one drawn, and raises what a worker raised."
     children, idle = [_start_worker() for _ in range(workers)], SimpleQueue()
@@ -264,7 +266,7 @@ def _draw_in_processes(dest, entries, seed, scale, workers):
         for child in children: child.kill()
         for child in children: child.communicate()
 
-# %% ../../nbs/paperpets/dataset.ipynb #cc35c518
+# %% ../../nbs/paperpets/dataset.ipynb #d45d4d40
 class _NotebookLine:
     "A line under a cell that a progress bar may write again and again, and wipe."
     def __init__(self): self.handle = None
@@ -283,7 +285,7 @@ def _watched(done, total):
     yield from tqdm(done, total=total, desc="drawing", unit=" pictures", delay=2, leave=False,
                     file=_NotebookLine() if notebook else sys.stderr, disable=not (notebook or sys.stderr.isatty()))
 
-# %% ../../nbs/paperpets/dataset.ipynb #0b211ab6
+# %% ../../nbs/paperpets/dataset.ipynb #487bcf06
 def _cores():
     "The cores that this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -297,7 +299,7 @@ def _draw_all(dest, entries, made_from, workers):
     else: drawn = _draw_in_processes(dest, entries, seed, scale, workers)
     for _ in _watched(drawn, len(entries)): pass
 
-# %% ../../nbs/paperpets/dataset.ipynb #7c56cbbb
+# %% ../../nbs/paperpets/dataset.ipynb #d898f5cc
 LIST_HEADER = ["#Image CLASS-ID SPECIES BREED ID", "#ID: 1:37 Class ids", "#SPECIES: 1:Cat 2:Dog", "#BREED ID: 1-12:Cat 1-25:Dog",
                "#Names of cats start with a capital,", "#names of dogs with a small letter"]
 EMPTY_MAT = b"MATLAB 5.0 MAT-file, nothing in it".ljust(124) + b"\x00\x01IM"  # a valid header, as MATLAB 5 writes it
@@ -311,7 +313,7 @@ def set_fingerprint(path)->str:  # 64 hexadecimal digits
         digest.update(f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 
-
+# %% ../../nbs/paperpets/dataset.ipynb #884b54eb
 def _finish(dest, made_from):
     "Write the lists, the stray files if wanted, and last the manifest."
     entries = set_entries(made_from["per_breed"], made_from["seed"], made_from["dirty"])
@@ -324,7 +326,7 @@ def _finish(dest, made_from):
     manifest = dict(recipe=made_from, pictures=len(entries), fingerprint=set_fingerprint(dest))
     _write(dest / "paperpets.json", json.dumps(manifest, indent=1).encode() + b"\n", dest / "unfinished")
 
-# %% ../../nbs/paperpets/dataset.ipynb #b43419fd
+# %% ../../nbs/paperpets/dataset.ipynb #7de6e28d
 def _lock_for(dest):
     "A lock that one process at a time can hold for drawing into `dest`."
     name = hashlib.sha256(f"{Path.home()} {dest.resolve()}".encode()).hexdigest()[:16]
@@ -342,7 +344,17 @@ def _claim(dest, made_from):
 
 def _finished(dest, made_from): return not _missing(dest, made_from) and (dest / "paperpets.json").exists()
 
-# %% ../../nbs/paperpets/dataset.ipynb #5db13475
+# %% ../../nbs/paperpets/dataset.ipynb #2ee13a58
+@contextmanager
+def _in_plain_words(dest):
+    "Tell errors of the disk in one line that names the set."
+    try: yield
+    except OSError as error:
+        if error.errno is None: raise
+        raise OSError(error.errno, f"{error.strerror}: cannot draw PaperPets into {dest}; what is there stays, "
+                      "the same call will complete it once there is a folder to write to and space") from None
+
+# %% ../../nbs/paperpets/dataset.ipynb #1fd50517
 def make_paperpets(dest,                # folder for the set: new, empty, or holding this very set, finished or not
                    per_breed:int=40,    # pictures of each of the 37 breeds, 1 or more
                    seed:int=0,          # seed of the set: another seed, other individuals and another split
@@ -350,13 +362,11 @@ def make_paperpets(dest,                # folder for the set: new, empty, or hol
                    workers:int=None,    # processes that draw; default: one a core
                    dirty:bool=False,    # also plant the dirty files of the real archive?
                   )->Path:              # `dest`
-    """Draw a set of pets in the layout of the Oxford-IIIT Pet archive, or complete one; a finished one is left as it is.
-
-    Raises `ValueError` for arguments out of range, `FileExistsError` if `dest` holds anything else, `OSError` if it cannot be written."""
+    "Draw a set of pets in the layout of the Oxford-IIIT Pet archive, or complete one; a finished one is left as it is."
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ValueError(f"workers is {workers!r}: drawing needs 1 or more processes, or None for one a core")
     dest, made_from = Path(dest), recipe(per_breed, seed, scale, dirty)
-    try:
+    with _in_plain_words(dest):
         if _finished(dest, made_from): return dest
         with _lock_for(dest):
             if _finished(dest, made_from): return dest   # another process drew it while this one waited
@@ -364,8 +374,4 @@ def make_paperpets(dest,                # folder for the set: new, empty, or hol
             _draw_all(dest, _missing(dest, made_from), made_from, workers or _cores())
             _finish(dest, made_from)
             shutil.rmtree(dest / "unfinished", ignore_errors=True)
-    except OSError as error:
-        if error.errno is None: raise
-        raise OSError(error.errno, f"{error.strerror}: cannot draw PaperPets into {dest}; what is there stays, "
-                      "the same call will complete it once there is a folder to write to and space") from None
     return dest
