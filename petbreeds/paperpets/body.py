@@ -67,11 +67,12 @@ def draw_leg(animal:Animal,
     lay_part(animal.canvas, animal.body_frame, (min(xs) - room, min(ys) - room, max(xs) + room, max(ys) + room), distance, paint,
              bevel=0.22, shadow=0.28, reach=0.08, fade=melt and (lambda x, y: ramp(*melt, y)), **body_style(animal))
 
+# %% ../../nbs/paperpets/body.ipynb #body-009
 def toes(paw, x, y):
     "The two lines between the toes of a paw."
     return ramp(0.03, 0.01, np.abs(np.abs(x - paw[0]) - paw[2] * 0.31)) * ramp(paw[1] - 0.02, paw[1] + 0.05, y)
 
-# %% ../../nbs/paperpets/body.ipynb #body-010
+# %% ../../nbs/paperpets/body.ipynb #body-011
 TAIL_RADIUS = dict(slim=0.15, whip=0.12, bushy=0.34, curl=0.20)
 
 def bezier(corners, n=9):
@@ -80,6 +81,7 @@ def bezier(corners, n=9):
     a, b, c, d = np.array(corners, float)
     return ((1 - t) ** 3 * a + 3 * t * (1 - t) ** 2 * b + 3 * t * t * (1 - t) * c + t ** 3 * d).tolist()
 
+# %% ../../nbs/paperpets/body.ipynb #body-012
 def tail_corners(animal:Animal)->list:
     "The four corners of the tail's curve, from its root, for what the body is doing."
     body, wag, breed = animal.pose.body, animal.pose.tail, animal.breed
@@ -100,8 +102,8 @@ def tail_corners(animal:Animal)->list:
         way = [(0, 0), (0.75, -0.2), (1.2, -0.7 + 0.35 * wag), (1.3, -1.2 + 0.35 * wag)]
     return [(root[0] + x, root[1] + y) for x, y in way]
 
-# %% ../../nbs/paperpets/body.ipynb #body-011
-def tail_paint(animal:Animal, start:tuple, end:tuple):
+# %% ../../nbs/paperpets/body.ipynb #body-013
+def tail_paint(animal:Animal, end:tuple):
     "The colour of a tail: rings round it or a paler tip where the breed has them."
     breed, coat = animal.breed, animal.coat
     base = flat_paint(coat.pal[breed.tail_colour])
@@ -115,7 +117,7 @@ def tail_paint(animal:Animal, start:tuple, end:tuple):
         return colour
     return paint
 
-# %% ../../nbs/paperpets/body.ipynb #body-012
+# %% ../../nbs/paperpets/body.ipynb #body-014
 def draw_tail(animal:Animal):
     "Draw the tail, if there is one to see."
     breed = animal.breed
@@ -140,9 +142,10 @@ def draw_tail(animal:Animal):
     if breed.tail == "bushy" and breed.coat == "short":
         style["coat"] = "fluffy"
     lay_part(animal.canvas, animal.body_frame, (min(xs) - room, min(ys) - room, max(xs) + room, max(ys) + room), distance,
-             tail_paint(animal, points[0], points[-1]), bevel=radius * 1.1, **dict(style, centre=points[0], radial=True, off=animal.texture + 31))
+             tail_paint(animal, points[-1]), bevel=radius * 1.1,
+             **dict(style, centre=points[0], radial=True, off=animal.texture + 31))
 
-# %% ../../nbs/paperpets/body.ipynb #body-014
+# %% ../../nbs/paperpets/body.ipynb #body-016
 def pear_distance(animal:Animal, x, y):
     "Distance to the torso of a sitting animal, from the front or from behind; a bust widens to shoulders."
     width, hair, length = animal.breed.body_w, fluff(animal), chest_length(animal)
@@ -163,7 +166,7 @@ def draw_pear(animal:Animal, from_behind:bool=False):
     lay_part(animal.canvas, animal.body_frame, (-side, -0.9, side, length + 0.75 + fluff(animal)),
              lambda x, y: pear_distance(animal, x, y), paint, bevel=0.75 * width, shadow=0.35, **body_style(animal))
 
-# %% ../../nbs/paperpets/body.ipynb #body-015
+# %% ../../nbs/paperpets/body.ipynb #body-017
 def draw_haunch(animal:Animal, side:int):
     "Thigh and hind foot on one side of an animal that sits."
     width, length = animal.breed.body_w, chest_length(animal)
@@ -179,7 +182,7 @@ def draw_haunch(animal:Animal, side:int):
     lay_part(animal.canvas, animal.body_frame, (x0 - .9, length - .8, x0 + .9, length + .9), distance, paint,
              bevel=0.35, shadow=0.25, **body_style(animal))
 
-# %% ../../nbs/paperpets/body.ipynb #body-016
+# %% ../../nbs/paperpets/body.ipynb #body-018
 def draw_sitting(animal:Animal):
     "An animal that sits facing us, or its bust."
     breed, length, sits = animal.breed, chest_length(animal), animal.pose.body == "sit"
@@ -202,7 +205,7 @@ def draw_sitting_back(animal:Animal):
         draw_haunch(animal, side)
     draw_tail(animal)
 
-# %% ../../nbs/paperpets/body.ipynb #body-018
+# %% ../../nbs/paperpets/body.ipynb #body-020
 def draw_sitting_side(animal:Animal):
     "An animal that sits and looks past us."
     breed, hair, length = animal.breed, fluff(animal), chest_length(animal)
@@ -234,7 +237,7 @@ def draw_sitting_side(animal:Animal):
              torso=(0.4, 1 / length), melt=(length - 0.75, length - 0.25))
     draw_leg(animal, [(1.25, foot - 0.04), (0.85, foot)], [0.20, 0.17], (0.68, foot, 0.30, 0.17), torso=(0.4, 1 / length))
 
-# %% ../../nbs/paperpets/body.ipynb #body-020
+# %% ../../nbs/paperpets/body.ipynb #body-022
 def standing_legs(animal:Animal, rump:float)->list:
     "Joints, thickness, paw and shade of the four legs, the far ones first."
     low, hair, width = ground(animal), fluff(animal), animal.breed.body_w
@@ -249,7 +252,7 @@ def standing_legs(animal:Animal, rump:float)->list:
         legs.append((hind, [thick * 2.3, thick * 1.7, thick * 0.85, thick * 0.85], (x1 - 0.02, low - 0.10, thick * 1.45, thick * 0.72), shade))
     return legs
 
-# %% ../../nbs/paperpets/body.ipynb #body-021
+# %% ../../nbs/paperpets/body.ipynb #body-023
 def draw_standing(animal:Animal):
     "An animal that stands across the picture."
     breed, hair = animal.breed, fluff(animal)
@@ -274,7 +277,7 @@ def draw_standing(animal:Animal):
     for joints, radii, paw, shade in legs[2:]:
         draw_leg(animal, joints, radii, paw, (0.4, 1 / ground(animal)), melt=(0.35, 1.05))
 
-# %% ../../nbs/paperpets/body.ipynb #body-023
+# %% ../../nbs/paperpets/body.ipynb #body-025
 def draw_lying(animal:Animal):
     "An animal that lies across the picture with its forepaws before it."
     breed, hair, low = animal.breed, fluff(animal), 1.75
@@ -301,7 +304,7 @@ def draw_lying(animal:Animal):
         draw_leg(animal, [(x0 * .9, 1.10), (x0, low - 0.1)], [thick, thick], (x0, low - 0.03, thick * 1.25, thick), (1, 1 / low),
                  melt=(0.95, 1.65))
 
-# %% ../../nbs/paperpets/body.ipynb #body-024
+# %% ../../nbs/paperpets/body.ipynb #body-026
 def draw_curled(animal:Animal):
     "An animal curled up asleep; the head comes to lie on its paws."
     breed, hair = animal.breed, fluff(animal)
@@ -323,7 +326,7 @@ def draw_curled(animal:Animal):
     for x0 in (0.55, -0.25):
         draw_leg(animal, [(x0 + 0.5, 0.95), (x0, 1.05)], [0.22, 0.21], (x0 - 0.12, 1.08, 0.30, 0.19), (0.4, 0.6))
 
-# %% ../../nbs/paperpets/body.ipynb #body-026
+# %% ../../nbs/paperpets/body.ipynb #body-028
 DRAW_BODY = dict(bust=draw_sitting, sit=draw_sitting, stand=draw_standing, lie=draw_lying, curled=draw_curled,
                  sit_side=draw_sitting_side, sit_back=draw_sitting_back)
 
@@ -333,7 +336,7 @@ def draw_body(animal:Animal):
     if animal.pose.collar and animal.pose.view == "front" and animal.pose.body != "curled":
         draw_collar(animal)
 
-# %% ../../nbs/paperpets/body.ipynb #body-027
+# %% ../../nbs/paperpets/body.ipynb #body-029
 def draw_collar(animal:Animal):
     "A collar with a tag, unless a mane, a beard or heavy jowls hide it."
     breed, hidden = animal.breed, animal.breed.ruff or animal.breed.beard or animal.breed.jowl > 0.6

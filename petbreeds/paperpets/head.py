@@ -96,6 +96,7 @@ def draw_skull(animal:Animal):
              bump=lambda x, y: face_relief(animal, seen["muzzle"], *seen["face"]),
              centre=(animal.nose_x * .8, animal.nose_y * .55 + animal.bridge_y * .45), **skull_style(animal))
 
+# %% ../../nbs/paperpets/head.ipynb #head-015
 def skull_style(animal:Animal)->dict:
     "How `lay_part` is to finish a head, from whichever side."
     hair = animal.breed.coat
@@ -103,7 +104,7 @@ def skull_style(animal:Animal)->dict:
                 off=animal.texture, relief=0.55 if hair in ("fluffy", "long") else 0.8,
                 gloss=0.25 if animal.is_dark and hair in ("short", "none") else 0.0)
 
-# %% ../../nbs/paperpets/head.ipynb #head-017
+# %% ../../nbs/paperpets/head.ipynb #head-018
 @dataclass
 class Ear:
     "One ear: where it grows and which way it points."
@@ -122,7 +123,7 @@ class Ear:
         y = y if down else -y
         return (x * lengthwise + y * sideways) * (1 / self.length), x * sideways - y * lengthwise
 
-# %% ../../nbs/paperpets/head.ipynb #head-018
+# %% ../../nbs/paperpets/head.ipynb #head-019
 UPRIGHT = "pricked", "large", "tufted"
 HANGING = "drop", "longdrop"
 
@@ -138,7 +139,7 @@ def ear_of(animal:Animal, side:int)->Ear:
         angle = 1.22 + 0.12 * wobble
     return Ear(side, x, y, breed.ear_len, width, side * angle)
 
-# %% ../../nbs/paperpets/head.ipynb #head-019
+# %% ../../nbs/paperpets/head.ipynb #head-020
 def pricked_distance(ear:Ear, roundness:float, x, y, shrink=1.0, narrow=1.0, lift=0.0):
     "Distance to an upright ear; `shrink`, `narrow` and `lift` give the smaller shape of its inside."
     along, across = ear.axis(x - math.sin(ear.angle) * lift, y + math.cos(ear.angle) * lift)
@@ -149,7 +150,7 @@ def pricked_distance(ear:Ear, roundness:float, x, y, shrink=1.0, narrow=1.0, lif
     edge = np.where(along > 1, np.hypot(across, (along - 1) * length), edge)
     return np.maximum(edge, (-0.45 - along) * length) - 0.03
 
-# %% ../../nbs/paperpets/head.ipynb #head-020
+# %% ../../nbs/paperpets/head.ipynb #head-021
 def draw_pricked_ear(animal:Animal, ear:Ear, frame=None):
     "An upright ear, its dark tip and tuft where the breed has them, and the inside where it faces us."
     breed, canvas, frame = animal.breed, animal.canvas, frame or animal.head_frame
@@ -171,7 +172,7 @@ def draw_pricked_ear(animal:Animal, ear:Ear, frame=None):
     if ear.inside:
         draw_ear_inside(animal, ear, frame, box, dict(style, rag=rag * 0.7))
 
-# %% ../../nbs/paperpets/head.ipynb #head-021
+# %% ../../nbs/paperpets/head.ipynb #head-022
 def draw_tuft(animal:Animal, ear:Ear, frame):
     "The lynx tuft on the tip of an ear."
     right, up = math.sin(ear.angle), math.cos(ear.angle)
@@ -196,7 +197,7 @@ def draw_ear_inside(animal:Animal, ear:Ear, frame, box, style):
     lay_part(animal.canvas, frame, box, lambda x, y: pricked_distance(ear, breed.ear_round, x - shift, y, 0.76, 0.62, 0.06 * ear.length),
              paint, bevel=0.10, shadow=0, **style)
 
-# %% ../../nbs/paperpets/head.ipynb #head-023
+# %% ../../nbs/paperpets/head.ipynb #head-024
 def hanging_distance(ear:Ear, bend:float, x, y):
     "Distance to an ear that hangs: narrow at the base, round at the end, curved by `bend`."
     along, across = ear.axis(x, y, down=True)
@@ -207,7 +208,7 @@ def hanging_distance(ear:Ear, bend:float, x, y):
     edge = np.where(along > 0.62, round_end, edge)
     return np.where(along < 0, np.hypot(across, along * ear.length) - ear.width * 0.58, edge)
 
-# %% ../../nbs/paperpets/head.ipynb #head-024
+# %% ../../nbs/paperpets/head.ipynb #head-025
 def draw_hanging_ear(animal:Animal, ear:Ear, frame=None):
     "A hanging ear. Long ones lie behind the muzzle, so that it stays in view."
     breed, long = animal.breed, animal.breed.ear == "longdrop"
@@ -227,7 +228,7 @@ def draw_hanging_ear(animal:Animal, ear:Ear, frame=None):
              distance, paint, coat=coat, wave=breed.wave, centre=(ear.x * .6, ear.y - 0.9), bevel=0.20, shadow=0.42, reach=0.13,
              head=True, off=animal.texture + 13 + ear.side, rag=RAG[coat] * (1.2 if coat in ("long", "silky") else 0.8))
 
-# %% ../../nbs/paperpets/head.ipynb #head-026
+# %% ../../nbs/paperpets/head.ipynb #head-027
 def folded_distance(ear:Ear, roundness:float, x, y, shrink=1.0, narrow=1.0):
     "Distance to a triangular flap that hangs from a rounded fold."
     along, across = ear.axis(x, y, down=True)
@@ -251,7 +252,7 @@ def draw_folded_ear(animal:Animal, ear:Ear, frame=None):
         lay_part(animal.canvas, frame, box, lambda x, y: folded_distance(slit, 0.6, x, y, 0.62, 0.22),
                  flat_paint(hex_rgb(breed.inner_colour) * 0.45), bevel=0.08, shadow=0, **style)
 
-# %% ../../nbs/paperpets/head.ipynb #head-027
+# %% ../../nbs/paperpets/head.ipynb #head-028
 def draw_ear(animal:Animal, ear:Ear, frame=None):
     "Draw one ear in the way of its breed."
     if animal.breed.ear in UPRIGHT:
@@ -261,7 +262,7 @@ def draw_ear(animal:Animal, ear:Ear, frame=None):
     else:
         draw_folded_ear(animal, ear, frame)
 
-# %% ../../nbs/paperpets/head.ipynb #head-030
+# %% ../../nbs/paperpets/head.ipynb #head-031
 @dataclass
 class Eye:
     "One eye in the frame of a head."
@@ -278,7 +279,7 @@ class Eye:
         cos, sin = math.cos(self.slant), math.sin(self.slant)
         return x * cos - y * sin, y * cos + x * sin
 
-# %% ../../nbs/paperpets/head.ipynb #head-031
+# %% ../../nbs/paperpets/head.ipynb #head-032
 def eye_of(animal:Animal, side:int)->Eye:
     "The eye on one side of the face, narrower where the head turns it away."
     breed = animal.breed
@@ -299,7 +300,7 @@ def eye_distance(eye:Eye, kind:str, x, y, grow=1.0):
     edge = ellipse(x, y, 0, 0, width, height)
     return np.maximum(edge, -0.72 * eye.height - y) if kind == "droopy" else edge
 
-# %% ../../nbs/paperpets/head.ipynb #head-032
+# %% ../../nbs/paperpets/head.ipynb #head-033
 def iris_colours(animal:Animal, eye:Eye, x, y):
     "The colours of iris and pupil, and the distance to the iris."
     breed, pose = animal.breed, animal.pose
@@ -317,7 +318,7 @@ def iris_colours(animal:Animal, eye:Eye, x, y):
     blend(colour, 0.03, np.clip(0.5 - pupil * animal.head_frame.scale, 0, 1))
     return np.clip(colour, 0, 1), radius - size
 
-# %% ../../nbs/paperpets/head.ipynb #head-033
+# %% ../../nbs/paperpets/head.ipynb #head-034
 def draw_eye(animal:Animal, eye:Eye, frame=None):
     "One eye: rim, white, iris, pupil and highlights; a curved line if it is shut."
     breed, canvas, frame = animal.breed, animal.canvas, frame or animal.head_frame
@@ -342,7 +343,7 @@ def draw_eye(animal:Animal, eye:Eye, frame=None):
         under += (colour - under) * cover
     draw_highlights(animal, eye, frame, box)
 
-# %% ../../nbs/paperpets/head.ipynb #head-034
+# %% ../../nbs/paperpets/head.ipynb #head-035
 def draw_highlights(animal:Animal, eye:Eye, frame, box):
     "Two reflections: the window above, and faintly the ground below."
     gaze, size = animal.pose.gaze, 0.26 * animal.breed.eye_size
@@ -361,7 +362,7 @@ def draw_shut_eye(animal:Animal, eye:Eye, frame, ink):
         return np.maximum(np.abs(y - sag * (1 - (x * (1 / width)) ** 2)) - 0.028, np.abs(x) - width)
     dab(animal.canvas, frame, (eye.x - width, eye.y - width, eye.x + width, eye.y + width), distance, ink, 0.9, 1.3)
 
-# %% ../../nbs/paperpets/head.ipynb #head-036
+# %% ../../nbs/paperpets/head.ipynb #head-037
 def draw_mouth(animal:Animal):
     "The line from nose to lips, the lips, the dots of the whiskers, and a tongue if the mouth is open."
     breed, canvas, frame = animal.breed, animal.canvas, animal.head_frame
@@ -380,7 +381,7 @@ def draw_mouth(animal:Animal):
     if breed.coat != "none" and breed.beard < 0.5:
         draw_whisker_dots(animal, middle, ink)
 
-# %% ../../nbs/paperpets/head.ipynb #head-037
+# %% ../../nbs/paperpets/head.ipynb #head-038
 def draw_open_mouth(animal:Animal, y0:float):
     "The dark of the mouth behind the pads, and the tongue in it."
     canvas, frame, width = animal.canvas, animal.head_frame, animal.breed.muzzle_w
@@ -402,7 +403,7 @@ def draw_whisker_dots(animal:Animal, middle:float, ink):
         return np.minimum.reduce([np.hypot(aside - right, y - low) for right, low in spots]) - 0.014
     dab(animal.canvas, animal.head_frame, (x0 - width, middle - .2, x0 + width, middle + .2), distance, ink, 0.40)
 
-# %% ../../nbs/paperpets/head.ipynb #head-038
+# %% ../../nbs/paperpets/head.ipynb #head-039
 def nose_distance(species:str, x0, y0, width, height, x, y):
     "Distance to a nose: a rounded triangle for cats, a broad oval with a foot for dogs."
     if species == "cat":
@@ -425,7 +426,7 @@ def draw_nose(animal:Animal):
     dab(canvas, frame, box, lambda x, y: ellipse(x, y, x0 - width * 0.22, y0 - height * 0.42, width * 0.34, height * 0.14),
         hex_rgb("#ffffff"), 0.38 if dog else 0.25, 1.5)
 
-# %% ../../nbs/paperpets/head.ipynb #head-039
+# %% ../../nbs/paperpets/head.ipynb #head-040
 def draw_whiskers(animal:Animal):
     "A cat's whiskers, three to a side."
     breed = animal.breed
@@ -440,7 +441,7 @@ def draw_whiskers(animal:Animal):
             draw_curve(animal.canvas, animal.head_frame, x0, x0 + side * length,
                        lambda x: y0 + rise * (x - x0) + 0.30 * (x - x0) ** 2, lambda x: rise + 0.60 * (x - x0), 0.006, tint, 0.75)
 
-# %% ../../nbs/paperpets/head.ipynb #head-041
+# %% ../../nbs/paperpets/head.ipynb #head-042
 def draw_ruff(animal:Animal, frame=None):
     "The mane behind a head, paler towards the chest."
     breed, size = animal.breed, animal.breed.ruff
@@ -458,7 +459,7 @@ def draw_ruff(animal:Animal, frame=None):
     lay_part(animal.canvas, frame or animal.head_frame, (-wide - .3, y0 - high - .3, wide + .3, y0 + .55 + high), distance, paint,
              coat=breed.coat, wave=breed.wave * .5, bevel=0.55, rag=RAG[breed.coat] * 1.5, shadow=0.35, reach=0.14, off=animal.texture + 5)
 
-# %% ../../nbs/paperpets/head.ipynb #head-042
+# %% ../../nbs/paperpets/head.ipynb #head-043
 def draw_curtain(animal:Animal):
     "Long hair parted on the skull and falling on both sides."
     breed, size = animal.breed, animal.breed.curtain
@@ -472,12 +473,13 @@ def draw_curtain(animal:Animal):
             upper = capsule(x, y, part_x, part_y, bend_x, bend_y, 0.08, 0.20 + .05 * size)
             return smooth_union(upper, capsule(x, y, bend_x, bend_y, end_x, end_y, 0.24 + 0.07 * size, 0.09), 0.18)
 
-        lay_part(animal.canvas, animal.head_frame, (min(part_x, bend_x, end_x) - .45, part_y - .3, max(part_x, bend_x, end_x) + .45, end_y + .45),
-                 distance, lambda x, y, depth, fur: tint(x, y, depth, fur) * (1.06 - 0.22 * ramp(0.2, end_y, y)),
+        left, right = min(part_x, bend_x, end_x) - .45, max(part_x, bend_x, end_x) + .45
+        lay_part(animal.canvas, animal.head_frame, (left, part_y - .3, right, end_y + .45), distance,
+                 lambda x, y, depth, fur: tint(x, y, depth, fur) * (1.06 - 0.22 * ramp(0.2, end_y, y)),
                  coat="silky", wave=breed.wave, centre=(part_x - side * 1.2, part_y - 0.9), bevel=0.22, shadow=0.35, reach=.12, head=True,
                  fade=lambda x, y: ramp(end_y + 0.20, end_y - 0.25, y), off=animal.texture + 17 + side, rag=0.05)
 
-# %% ../../nbs/paperpets/head.ipynb #head-043
+# %% ../../nbs/paperpets/head.ipynb #head-044
 def draw_beard(animal:Animal):
     "A beard over pads and chin, and the line of the mouth in it."
     breed, size, width = animal.breed, animal.breed.beard, animal.breed.muzzle_w
@@ -496,18 +498,19 @@ def draw_beard(animal:Animal):
     mouth = lambda x, y: (np.abs(y - (y0 + 0.36) + (x - x0) ** 2 * 0.9) - 0.018) + np.maximum(np.abs(x - x0) - width * .5, 0)
     dab(animal.canvas, animal.head_frame, (x0 - .5, y0, x0 + .5, y0 + .6), mouth, hex_rgb("#070607" if animal.is_dark else "#2a1a18"), 0.55, 1.5)
 
-# %% ../../nbs/paperpets/head.ipynb #head-044
+# %% ../../nbs/paperpets/head.ipynb #head-045
 def draw_brows(animal:Animal):
     "Bushy brows that hang over the eyes."
     breed, size = animal.breed, animal.breed.brows
     for side in (-1, 1) if size else ():
         x0, y0 = animal.at(side * breed.eye_x * breed.head_w * 0.92, (breed.eye_y - 0.18) * breed.head_h, 0.85)
         lay_part(animal.canvas, animal.head_frame, (x0 - .6, y0 - .4, x0 + .6, y0 + .55),
-                 lambda x, y: capsule(x, y, x0 - side * .10, y0 - 0.10, x0 + side * 0.20, y0 - 0.02 + .05 * size, 0.10 * size + .03, 0.06 * size + .02),
+                 lambda x, y: capsule(x, y, x0 - side * .10, y0 - 0.10, x0 + side * 0.20, y0 - 0.02 + .05 * size,
+                                      0.10 * size + .03, 0.06 * size + .02),
                  flat_paint(animal.coat.pal[breed.brow_colour] * 1.06), coat="medium", centre=(x0, y0 - 0.9), bevel=.12, shadow=.35, reach=.07,
                  head=True, rag=0.035, off=animal.texture + 29 + side)
 
-# %% ../../nbs/paperpets/head.ipynb #head-045
+# %% ../../nbs/paperpets/head.ipynb #head-046
 RIBBONS = "#c8403c", "#3f78b8", "#d98ab0", "#e0b040"
 
 def draw_bow(animal:Animal):
@@ -524,7 +527,7 @@ def draw_bow(animal:Animal):
     lay(0.4, lambda x, y: capsule(np.abs(x - x0), y, .04, y0, .19, y0 - .03, .04, .115), flat_paint(ribbon), coat="none", bevel=.08, reach=.05)
     lay(0.2, lambda x, y: ellipse(x, y, x0, y0, .065, .075), flat_paint(ribbon * 0.8), coat="none", bevel=.06, reach=.04)
 
-# %% ../../nbs/paperpets/head.ipynb #head-047
+# %% ../../nbs/paperpets/head.ipynb #head-048
 def draw_head(animal:Animal):
     "Draw the head from the front, everything in its order."
     draw_ruff(animal)

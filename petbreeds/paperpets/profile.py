@@ -4,19 +4,16 @@
 
 # %% auto #0
 __all__ = ['nose_tip', 'side_muzzle_distance', 'side_skull_distance', 'side_face', 'draw_side_skull', 'draw_side_nose',
-           'draw_side_tongue', 'side_eye', 'side_ears', 'draw_side_hair', 'draw_side_whiskers', 'draw_side_head',
-           'draw_back_of_head']
+           'draw_side_tongue', 'side_eye', 'side_ears', 'lay_hair', 'lay_side_curtain', 'lay_side_beard',
+           'lay_side_brow', 'draw_side_hair', 'draw_side_whiskers', 'draw_side_head', 'draw_back_of_head']
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-003
-import math
-
 import numpy as np
 
-from .head import (HANGING, PUFF, RAG, UPRIGHT, Ear, Eye, draw_ear, draw_eye, draw_head, draw_ruff, ear_of,
-                                      skull_distance, skull_style)
+from .head import PUFF, UPRIGHT, Ear, Eye, draw_ear, draw_eye, draw_ruff, ear_of, skull_distance, skull_style
 from .light import dab, draw_curve, flat_paint, lay_part
 from .pose import Animal
-from .shapes import blend, capsule, ellipse, hex_rgb, ramp, smooth_union
+from .shapes import capsule, ellipse, hex_rgb, smooth_union
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-006
 def nose_tip(animal:Animal)->tuple:
@@ -80,13 +77,15 @@ def draw_side_nose(animal:Animal):
     lip, corner = y0 + 0.34 + 0.26 * breed.jowl, min(-0.30, x0 + 0.95)
     if animal.pose.mouth > 0.05:
         draw_side_tongue(animal, x0 + 0.35, lip)
-    draw_curve(canvas, frame, x0 + 0.12, corner, lambda x: lip + 0.07 * np.sin((x - x0) * 5.0), lambda x: 0.35 * np.cos((x - x0) * 5.0), 0.018, ink, 0.7)
+    draw_curve(canvas, frame, x0 + 0.12, corner, lambda x: lip + 0.07 * np.sin((x - x0) * 5.0),
+               lambda x: 0.35 * np.cos((x - x0) * 5.0), 0.018, ink, 0.7)
     box = x0 - width, y0 - width, x0 + width * 2, y0 + width * 1.4
     lay_part(canvas, frame, box, lambda x, y: smooth_union(ellipse(x, y, x0 + width * .35, y0, width * .85, width * .72),
                                                            ellipse(x, y, x0 + width * .5, y0 + width * .6, width * .4, width * .4), .05),
              flat_paint(tint), coat="none", bevel=width * 0.5, shadow=0.2, reach=0.05, relief=0.3, head=True)
     dab(canvas, frame, box, lambda x, y: ellipse(x, y, x0 + width * .55, y0 + width * .12, width * .26, width * .17), tint * 0.25, 0.9)
-    dab(canvas, frame, box, lambda x, y: ellipse(x, y, x0 + width * .2, y0 - width * .34, width * .28, width * .13), hex_rgb("#ffffff"), 0.35, 1.5)
+    dab(canvas, frame, box, lambda x, y: ellipse(x, y, x0 + width * .2, y0 - width * .34, width * .28, width * .13),
+        hex_rgb("#ffffff"), 0.35, 1.5)
 
 def draw_side_tongue(animal:Animal, x0:float, y0:float):
     "A tongue that hangs out of the side of the mouth."
@@ -100,7 +99,8 @@ def side_eye(animal:Animal)->Eye:
     "The eye we see from the side, narrower than from the front."
     breed = animal.breed
     height = breed.eye_size * (1 - animal.pose.lid * 0.6) * (0.85 if breed.eye == "almond" else 1.0)
-    return Eye(1, -0.50, breed.eye_y * breed.head_h - 0.02, breed.eye_size * 0.74, height, -0.2 if breed.eye == "droopy" else breed.eye_tilt * 0.7)
+    slant = -0.2 if breed.eye == "droopy" else breed.eye_tilt * 0.7
+    return Eye(1, -0.50, breed.eye_y * breed.head_h - 0.02, breed.eye_size * 0.74, height, slant)
 
 def side_ears(animal:Animal)->list:
     "The far ear and the near one, as placed on a head that looks to the left."
@@ -116,27 +116,44 @@ def side_ears(animal:Animal)->list:
     return ears
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-014
+def lay_hair(animal:Animal, box, distance, tint:str, **style):
+    "Lay down hair that grows over a head seen from the side, in a colour of the coat."
+    lay_part(animal.canvas, animal.side_frame, box, distance, flat_paint(animal.coat.pal[tint]), head=True, shadow=0.35, reach=.1, **style)
+
+def lay_side_curtain(animal:Animal):
+    "Long hair that falls over the ear."
+    breed, low, top = animal.breed, 0.55 + 0.55 * animal.breed.curtain, animal.breed.head_h
+
+    def distance(x, y):
+        upper = capsule(x, y, -0.15, -top * .85, 0.25, 0, .1, .26)
+        return smooth_union(upper, capsule(x, y, 0.25, 0, 0.32, low, .3, .12), .15)
+    lay_hair(animal, (-.5, -top - .3, 1.0, low + .4), distance, breed.curtain_colour, coat="silky", wave=breed.wave, centre=(0, -1.8),
+             bevel=.22, rag=.05, off=animal.texture + 17)
+
+# %% ../../nbs/paperpets/profile.ipynb #profile-015
+def lay_side_beard(animal:Animal):
+    "A beard along the lower jaw."
+    breed, size, (tip_x, tip_y) = animal.breed, animal.breed.beard, nose_tip(animal)
+
+    def distance(x, y):
+        tuft = capsule(x, y, tip_x + .28, tip_y + .32, tip_x + .38, tip_y + .45 + .35 * size, .2, .14)
+        return smooth_union(tuft, capsule(x, y, tip_x + .3, tip_y + .34, -0.35, tip_y + .42, .2, .18), .12)
+    lay_hair(animal, (tip_x - .2, tip_y - .1, 0.1, tip_y + 1.4), distance, breed.beard_colour, wave=breed.wave,
+             coat="wiry" if breed.coat == "wiry" else "silky", centre=(tip_x + .5, tip_y - .6), bevel=.2, rag=.07, off=animal.texture + 23)
+
+def lay_side_brow(animal:Animal):
+    "A bushy brow over the eye."
+    breed, y0 = animal.breed, (animal.breed.eye_y - 0.16) * animal.breed.head_h
+    thick, thin = .1 * breed.brows + .03, .06 * breed.brows + .02
+    lay_hair(animal, (-1.0, y0 - .4, -.1, y0 + .5), lambda x, y: capsule(x, y, -0.42, y0 - .06, -0.68, y0 + .06, thick, thin),
+             breed.brow_colour, coat="medium", centre=(-.5, y0 - .9), bevel=.12, rag=.035, off=animal.texture + 29)
+
+# %% ../../nbs/paperpets/profile.ipynb #profile-016
 def draw_side_hair(animal:Animal):
-    "Beard, brow and hanging curtain, seen from the side."
-    breed, (tip_x, tip_y) = animal.breed, nose_tip(animal)
-    lay = lambda box, distance, tint, **style: lay_part(animal.canvas, animal.side_frame, box, distance, flat_paint(animal.coat.pal[tint]),
-                                                        head=True, shadow=0.35, reach=.1, **style)
-    if breed.curtain:
-        low = 0.55 + 0.55 * breed.curtain
-        lay((-.5, -breed.head_h - .3, 1.0, low + .4),
-            lambda x, y: smooth_union(capsule(x, y, -0.15, -breed.head_h * .85, 0.25, 0, .1, .26), capsule(x, y, 0.25, 0, 0.32, low, .3, .12), .15),
-            breed.curtain_colour, coat="silky", wave=breed.wave, centre=(0, -1.8), bevel=.22, rag=.05, off=animal.texture + 17)
-    if breed.beard:
-        size = breed.beard
-        lay((tip_x - .2, tip_y - .1, 0.1, tip_y + 1.4),
-            lambda x, y: smooth_union(capsule(x, y, tip_x + .28, tip_y + .32, tip_x + .38, tip_y + .45 + .35 * size, .2, .14),
-                                      capsule(x, y, tip_x + .3, tip_y + .34, -0.35, tip_y + .42, .2, .18), .12),
-            breed.beard_colour, coat="wiry" if breed.coat == "wiry" else "silky", wave=breed.wave, centre=(tip_x + .5, tip_y - .6),
-            bevel=.2, rag=.07, off=animal.texture + 23)
-    if breed.brows:
-        y0 = (breed.eye_y - 0.16) * breed.head_h
-        lay((-1.0, y0 - .4, -.1, y0 + .5), lambda x, y: capsule(x, y, -0.42, y0 - .06, -0.68, y0 + .06, .1 * breed.brows + .03, .06 * breed.brows + .02),
-            breed.brow_colour, coat="medium", centre=(-.5, y0 - .9), bevel=.12, rag=.035, off=animal.texture + 29)
+    "Hanging curtain, beard and brow, where the breed has them, seen from the side."
+    for size, lay in ((animal.breed.curtain, lay_side_curtain), (animal.breed.beard, lay_side_beard), (animal.breed.brows, lay_side_brow)):
+        if size:
+            lay(animal)
 
 def draw_side_whiskers(animal:Animal):
     "A cat's whiskers, swept back along the cheek."
@@ -146,10 +163,11 @@ def draw_side_whiskers(animal:Animal):
     tint = hex_rgb("#fbf7ef" if float(animal.coat.pal["a"].mean()) < 0.80 else "#d8cfc6")
     for row in range(3):
         start, rise = x0 + 0.20, -0.12 + 0.22 * row
-        draw_curve(animal.canvas, animal.side_frame, start, start + 0.85, lambda x: y0 + 0.16 + 0.06 * row + rise * (x - start) + 0.22 * (x - start) ** 2,
+        draw_curve(animal.canvas, animal.side_frame, start, start + 0.85,
+                   lambda x: y0 + 0.16 + 0.06 * row + rise * (x - start) + 0.22 * (x - start) ** 2,
                    lambda x: rise + 0.44 * (x - start), 0.006, tint, 0.7)
 
-# %% ../../nbs/paperpets/profile.ipynb #profile-016
+# %% ../../nbs/paperpets/profile.ipynb #profile-018
 def draw_side_head(animal:Animal):
     "Draw the head as seen from the side."
     far, near = side_ears(animal)
@@ -167,7 +185,7 @@ def draw_side_head(animal:Animal):
         draw_ear(animal, near, animal.side_frame)
     draw_side_whiskers(animal)
 
-# %% ../../nbs/paperpets/profile.ipynb #profile-019
+# %% ../../nbs/paperpets/profile.ipynb #profile-021
 def draw_back_of_head(animal:Animal):
     "Draw the head as seen from behind."
     breed = animal.breed
@@ -182,7 +200,7 @@ def draw_back_of_head(animal:Animal):
         return animal.coat.paint_head(x + 2, y - 2, across, down, np.full_like(x, 1.0), animal)
 
     side = breed.head_w + breed.cheek * 0.5 + 0.3
-    lay_part(animal.canvas, animal.head_frame, (-side, -breed.head_h - .3, side, breed.head_h + breed.cheek), lambda x, y: skull_distance(animal, x, y),
-             paint, centre=(0, -0.3), **skull_style(animal))
+    lay_part(animal.canvas, animal.head_frame, (-side, -breed.head_h - .3, side, breed.head_h + breed.cheek),
+             lambda x, y: skull_distance(animal, x, y), paint, centre=(0, -0.3), **skull_style(animal))
     for ear in ears if breed.ear not in UPRIGHT else ():
         draw_ear(animal, ear, animal.head_frame)

@@ -78,7 +78,8 @@ def paint_sofa(place:Place):
     "A sofa with two back cushions, a seat, and perhaps a loose cushion."
     rng, cloth, level = place.rng, pick_colour(place.rng, "#7f8fa0", "#a8705a", "#6f8570", "#c2a27a", "#8a6f86", "#5f6f88"), place.horizon
     colour, seam = place.fill(cloth * 0.62), 40 + rng.random() * 45
-    for left, right, top, bottom in ((seam - 75, seam, level - 62, level + 2), (seam, seam + 75, level - 62, level + 2), (-20, 145, level, level + 26)):
+    back = level - 62, level + 2
+    for left, right, top, bottom in ((seam - 75, seam, *back), (seam, seam + 75, *back), (-20, 145, level, level + 26)):
         across = np.abs(place.x - (left + right) / 2) - ((right - left) / 2 - 7)
         down = np.abs(place.y - (top + bottom) / 2) - ((bottom - top) / 2 - 7)
         edge = np.hypot(np.maximum(across, 0), np.maximum(down, 0)) - 6.6
@@ -204,6 +205,7 @@ def lay_blanket(canvas, frame, rng, width, height):
     lay_part(canvas, frame, (0, base - .4, width, height), lambda x, y: base + 0.12 * np.sin(x * 1.6 + fold) - y, paint,
              coat="none", bevel=.3, fg=False, reach=.16)
 
+# %% ../../nbs/paperpets/scene.ipynb #scene-019
 def lay_hand(canvas, frame, rng, width, height):
     "A hand that reaches in from the left, with a sleeve."
     y0, tip = height * (0.62 + 0.25 * rng.random()), width * (0.22 + 0.12 * rng.random())
@@ -220,7 +222,7 @@ def lay_hand(canvas, frame, rng, width, height):
     lay_part(canvas, frame, (-1.2, y0 - .7, tip + .2, y0 + .9), lambda x, y: capsule(x, y, -1.0, y0 + 0.2, tip - 0.72, y0 + .02, 0.5, 0.34),
              flat_paint(sleeve), coat="short", bevel=.25, fg=False)
 
-# %% ../../nbs/paperpets/scene.ipynb #scene-019
+# %% ../../nbs/paperpets/scene.ipynb #scene-020
 IN_FRONT = dict(grass=lay_grass, ball=lay_ball, blanket=lay_blanket, hand=lay_hand)
 
 def hide_something(canvas:Canvas, kind:str, rng, scale:float):
@@ -229,7 +231,7 @@ def hide_something(canvas:Canvas, kind:str, rng, scale:float):
     IN_FRONT[kind](canvas, Frame(0, 0, scale), rng, canvas.width / scale, canvas.height / scale)
     canvas.animal *= 1 - canvas.front
 
-# %% ../../nbs/paperpets/scene.ipynb #scene-021
+# %% ../../nbs/paperpets/scene.ipynb #scene-022
 def chance_for(name:str, number:int, seed:int)->np.random.Generator:
     "The random numbers of one picture, the same in every process."
     digest = hashlib.blake2b(f"{name}/{number}/{seed}".encode(), digest_size=16).digest()
@@ -240,7 +242,7 @@ def choose(rng, weights:dict):
     edges = np.cumsum(list(weights.values()))
     return list(weights)[int(np.searchsorted(edges / edges[-1], rng.random()))]
 
-# %% ../../nbs/paperpets/scene.ipynb #scene-023
+# %% ../../nbs/paperpets/scene.ipynb #scene-024
 SHOTS = dict(portrait=.30, sit=.22, stand=.12, lie=.10, profile=.12, curled=.08, back=.06)
 COLLARS = "#c8403c", "#3f78b8", "#4f8f5a", "#d98ab0", "#e0a030", "#3a3436", "#7a5aa0"
 
@@ -252,7 +254,7 @@ def body_and_view(shot:str, rng)->tuple:
         return "sit_back", choose(rng, dict(side=.45, front=.30, back=.25))
     return {"portrait": "bust"}.get(shot, shot), "front"
 
-# %% ../../nbs/paperpets/scene.ipynb #scene-024
+# %% ../../nbs/paperpets/scene.ipynb #scene-025
 def random_pose(shot:str, breed:Breed, rng, wild:float=1.0)->Pose:
     "A pose for a kind of shot; dogs of long muzzles turn their heads more, which shows them better."
     body, view = body_and_view(shot, rng)
@@ -271,7 +273,7 @@ def random_pose(shot:str, breed:Breed, rng, wild:float=1.0)->Pose:
         return replace(pose, yaw=-pose.side * (0.45 + 0.15 * rng.random()), tilt=pose.tilt * 0.4)
     return replace(pose, tilt=pose.tilt * 0.6) if shot == "profile" else pose
 
-# %% ../../nbs/paperpets/scene.ipynb #scene-026
+# %% ../../nbs/paperpets/scene.ipynb #scene-027
 def frame_shot(pose:Pose, breed:Breed, width:int, height:int, rng)->tuple:
     "Where the middle of the head goes (px), and how many pixels make a unit."
     side, low = pose.side, 0.70 + 1.30 + 0.75 * breed.leg
@@ -292,7 +294,7 @@ def frame_shot(pose:Pose, breed:Breed, width:int, height:int, rng)->tuple:
     scale = min(width / wide, height / high) * (0.86 + 0.22 * loose)
     return width * 0.5 - side * scale * right, height * 0.5 - scale * up, scale
 
-# %% ../../nbs/paperpets/scene.ipynb #scene-027
+# %% ../../nbs/paperpets/scene.ipynb #scene-028
 def random_light(rng)->tuple:
     "A direction of light from above, as a unit vector (right, down, towards us)."
     angle, towards = rng.normal(-0.6, 0.8), 0.62 + 0.16 * rng.random()
@@ -308,7 +310,7 @@ def light_canvas(width:int, height:int, light:tuple, warmth:float=0.0)->Canvas:
     canvas.shadow_colour = colour(0.95, 1.0, 0.90)
     return canvas
 
-# %% ../../nbs/paperpets/scene.ipynb #scene-029
+# %% ../../nbs/paperpets/scene.ipynb #scene-030
 SHADOWS = dict(stand=(1.3, 2.1), lie=(0.9, 2.1), curled=(1.3, 2.3), sit_side=(0.6, 1.5))  # middle and half width, units
 
 def draw_shadow(animal:Animal):
@@ -327,7 +329,7 @@ def draw_animal(animal:Animal):
     draw_body(animal)
     dict(front=draw_head, side=draw_side_head, back=draw_back_of_head)[animal.pose.view](animal)
 
-# %% ../../nbs/paperpets/scene.ipynb #scene-031
+# %% ../../nbs/paperpets/scene.ipynb #scene-032
 def draw_companion(canvas:Canvas, breed:Breed, front:Animal, rng, wild:float):
     "Draw another animal of the breed behind the place of the one in front."
     scale, away = front.head_frame.scale * (0.62 + 0.14 * rng.random()), 1 if front.head_frame.cx < canvas.width / 2 else -1
@@ -338,7 +340,7 @@ def draw_companion(canvas:Canvas, breed:Breed, front:Animal, rng, wild:float):
     draw_animal(Animal(canvas, other, Coat(other, rng, wild), replace(pose, side=away), (x, y), scale, rng.random() * 500))
     canvas.animal[:], canvas.head[:] = 0, 0
 
-# %% ../../nbs/paperpets/scene.ipynb #scene-033
+# %% ../../nbs/paperpets/scene.ipynb #scene-034
 def blur(image):
     "Average each pixel with its neighbours, across and down."
     for axis in (1, 2):
@@ -360,13 +362,14 @@ def expose(image, rng):
     strength, offset = 0.005 + 0.014 * rng.random() ** 2, int(rng.integers(TILE * TILE))
     return image + np.resize(np.roll(noise_tiles()["grain"], offset), (height, width)) * strength
 
+# %% ../../nbs/paperpets/scene.ipynb #scene-035
 def develop(image):
     "Roll off the highlights and turn light into bytes, shape (height, width, 3)."
     over = np.maximum(image - 0.80, 0)
     image = image - over + 0.20 * (1 - np.exp(over * -5))
     return np.ascontiguousarray((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0))
 
-# %% ../../nbs/paperpets/scene.ipynb #scene-035
+# %% ../../nbs/paperpets/scene.ipynb #scene-037
 @dataclass
 class Picture:
     "One picture and what is known about it."
@@ -376,6 +379,7 @@ class Picture:
     quality: int         # the JPEG quality to save it with
     breed: str = ""      # the name of the breed
 
+# %% ../../nbs/paperpets/scene.ipynb #scene-038
 def trimap_of(cover, width:int):
     "1 where the animal covers more than half of a pixel, 2 where not, 3 within `width` pixels of the border between them."
     inside = cover > 0.5
@@ -393,7 +397,7 @@ def box_of(cover)->tuple:
     rows, columns = np.flatnonzero((cover > 0.5).any(1)), np.flatnonzero((cover > 0.5).any(0))
     return (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1) if len(rows) else (0, 0, width, height)
 
-# %% ../../nbs/paperpets/scene.ipynb #scene-037
+# %% ../../nbs/paperpets/scene.ipynb #scene-040
 SIZES = {(250, 188): 22, (250, 167): 14, (150, 113): 6, (167, 250): 6, (188, 250): 5, (250, 250): 3, (200, 150): 3, (240, 180): 3}
 
 def breed_named(name:str)->Breed:
@@ -404,7 +408,7 @@ def breed_named(name:str)->Breed:
     hint = f"did you mean {' or '.join(closest)}?" if closest else f"known are {', '.join(BREEDS)}"
     raise ValueError(f"no breed called {name!r}: {hint}")
 
-# %% ../../nbs/paperpets/scene.ipynb #scene-038
+# %% ../../nbs/paperpets/scene.ipynb #scene-041
 def draw_neutral(breed:Breed, width:int, height:int, rng)->tuple:
     "The average of a breed, sitting in a studio: its canvas with the animal on it."
     canvas, scale = light_canvas(width, height, (-0.45, -0.55, 0.70)), min(height / 5.35, width / 4.6)
@@ -415,7 +419,7 @@ def draw_neutral(breed:Breed, width:int, height:int, rng)->tuple:
     draw_animal(animal)
     return canvas
 
-# %% ../../nbs/paperpets/scene.ipynb #scene-039
+# %% ../../nbs/paperpets/scene.ipynb #scene-042
 def draw_scene(breed:Breed, width:int, height:int, rng, wild:float)->Canvas:
     "An individual somewhere, doing something: the canvas with all of it."
     own, shot = individual(breed, rng, wild), choose(rng, SHOTS)
@@ -437,7 +441,7 @@ def draw_scene(breed:Breed, width:int, height:int, rng, wild:float)->Canvas:
         hide_something(canvas, hidden_by, rng, scale)
     return canvas
 
-# %% ../../nbs/paperpets/scene.ipynb #scene-040
+# %% ../../nbs/paperpets/scene.ipynb #scene-043
 def draw_pet(breed:str|Breed,     # one of `BREEDS` by name, or any other breed
              number:int=1,        # which picture of the breed
              seed:int=0,          # which set

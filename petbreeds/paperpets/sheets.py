@@ -35,6 +35,7 @@ def cell_corner(i:int,       # which picture
     in_row = min(columns, count - row * columns)
     return round((column + (columns - in_row) / 2) * cell[0]), row * cell[1]
 
+# %% ../../nbs/paperpets/sheets.ipynb #sheets-009
 def contact_sheet(pictures:list,  # arrays, uint8, shape (height, width, 3)
                   names:list,     # a caption for each
                   columns:int=8,  # pictures in a full row
@@ -55,7 +56,7 @@ def contact_sheet(pictures:list,  # arrays, uint8, shape (height, width, 3)
         pen.text((left + width / 2, top + height + 2), name.replace("_", " "), fill=INK, font=font, anchor="ma")
     return sheet.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
 
-# %% ../../nbs/paperpets/sheets.ipynb #sheets-011
+# %% ../../nbs/paperpets/sheets.ipynb #sheets-012
 def breeds_sheet(width:int=190,  # of a picture, px
                  height:int=212, # of a picture, px
                  columns:int=8,  # pictures in a full row
