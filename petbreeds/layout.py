@@ -6,7 +6,7 @@
 __all__ = ['EXTENSIONS', 'NAME', 'OXFORD', 'MAX_PIXELS', 'MAX_BYTES', 'FAULTS', 'DataError', 'breed_of', 'species_of', 'Archive',
            'get_pets', 'pets_table', 'usable_images', 'audit', 'official_splitter']
 
-# %% ../nbs/01_layout.ipynb #a492652b
+# %% ../nbs/01_layout.ipynb #0fc7798e
 import gzip
 import hashlib
 import os
@@ -30,11 +30,11 @@ from fastcore.foundation import L
 from fastcore.imports import IN_NOTEBOOK
 from PIL import Image, UnidentifiedImageError
 
-# %% ../nbs/01_layout.ipynb #ead762d3
+# %% ../nbs/01_layout.ipynb #fc685b3b
 class DataError(ValueError):
     "Something is wrong with the data; the message is one line: what, where, and what to do."
 
-# %% ../nbs/01_layout.ipynb #10a19b39
+# %% ../nbs/01_layout.ipynb #1130363c
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")  # upper or lower case
 NAME = re.compile(rf"(.+)_\d+\.(?:{'|'.join(EXTENSIONS)})", re.ASCII | re.IGNORECASE)  # breed_number.extension
 
@@ -48,7 +48,7 @@ def breed_of(path: str | Path,  # a picture, such as images/american_bulldog_12.
                         "like Abyssinian_1.jpg; rename the file or leave it out")
     return found[1]
 
-# %% ../nbs/01_layout.ipynb #e091ed02
+# %% ../nbs/01_layout.ipynb #9ae38530
 def species_of(breed_or_path: str | Path,  # a breed, or the path of a picture
               ) -> str:  # 'cat' or 'dog'
     "Cats are written with a capital, dogs without; DataError if the name starts with no letter."
@@ -57,7 +57,7 @@ def species_of(breed_or_path: str | Path,  # a breed, or the path of a picture
         raise DataError(f"neither cat nor dog: {name!r} starts with no letter; write cats with a capital, dogs without")
     return "cat" if name[0].isupper() else "dog"
 
-# %% ../nbs/01_layout.ipynb #4e2adff8
+# %% ../nbs/01_layout.ipynb #520267aa
 def _image_files(path):
     "Every file under images/, hidden ones left out, sorted by name."
     root = Path(path) / "images"
@@ -77,7 +77,7 @@ def _refuse_unless_folder(path, said):
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check its permissions") from None
 
-# %% ../nbs/01_layout.ipynb #e7a2dd45
+# %% ../nbs/01_layout.ipynb #89dd6fab
 def _checked_folder(source):
     "The absolute path of a folder; DataError unless it holds labelled pictures in images/."
     path = Path(source).expanduser().absolute()
@@ -96,11 +96,11 @@ def _checked_folder(source):
                         "expected names like Abyssinian_1.jpg; rename them")
     return path
 
-# %% ../nbs/01_layout.ipynb #a01f32d2
-def _home():
+# %% ../nbs/01_layout.ipynb #de913926
+def _home(given):
     "The folder that keeps drawn and downloaded pictures."
     import pooch
-    return Path(os.environ.get("PETBREEDS_HOME") or pooch.os_cache("petbreeds")).expanduser().absolute()
+    return Path(given or os.environ.get("PETBREEDS_HOME") or pooch.os_cache("petbreeds")).expanduser().absolute()
 
 
 def _paper(home, workers=None, **recipe):
@@ -111,7 +111,7 @@ def _paper(home, workers=None, **recipe):
     except ValueError as error:
         raise DataError(str(error)) from None
 
-# %% ../nbs/01_layout.ipynb #023362d2
+# %% ../nbs/01_layout.ipynb #9704ead5
 @dataclass(frozen=True)
 class Archive:
     "A file to download, and how to tell that it came whole."
@@ -120,7 +120,7 @@ class Archive:
     md5: str  # hexadecimal
     covered: int | None = None  # bytes from the start that `md5` covers; None: all
 
-
+# %% ../nbs/01_layout.ipynb #ecf9d397
 OXFORD = (  # mirrors, best first; the archives of one mirror, unpacked into one folder, are the data set
     (Archive("https://s3.amazonaws.com/fast-ai-imageclas/oxford-iiit-pet.tgz", 811_706_944,
              "e4db5c768afd933bb91f5f594d7417a4", covered=2**20),),
@@ -130,7 +130,7 @@ OXFORD = (  # mirrors, best first; the archives of one mirror, unpacked into one
              "95a8c909bbe2e81eed6a22bccdf3f68f")),
 )
 
-# %% ../nbs/01_layout.ipynb #5a28b510
+# %% ../nbs/01_layout.ipynb #54d7f933
 def get_pets(source: str | Path | None = None,  # 'paper', 'oxford' or a folder; None: PETBREEDS_DATA, else 'paper'
              per_breed: int = 40,  # paper: pictures of each of the 37 breeds
              seed: int = 0,  # paper: another seed draws other individuals
@@ -147,7 +147,7 @@ def get_pets(source: str | Path | None = None,  # 'paper', 'oxford' or a folder;
             return _checked_folder(given)
         except DataError as error:
             raise error if source else DataError(f"PETBREEDS_DATA: {error}") from None
-    home = Path(home).expanduser().absolute() if home else _home()
+    home = _home(home)
     try:
         home.mkdir(parents=True, exist_ok=True)
         if given == "oxford":
@@ -155,10 +155,9 @@ def get_pets(source: str | Path | None = None,  # 'paper', 'oxford' or a folder;
         return _paper(home, per_breed=per_breed, seed=seed, scale=scale, dirty=dirty, workers=workers)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
-        raise DataError(f"cannot write to {home}: {reason}; free some space there, "
-                        "or set PETBREEDS_HOME to another folder") from error
+        raise DataError(f"cannot write to {home}: {reason}; set PETBREEDS_HOME to another folder") from error
 
-# %% ../nbs/01_layout.ipynb #0e354508
+# %% ../nbs/01_layout.ipynb #aec84fbb
 def _names_in(path, part):
     "Names, without extension, that annotations/{part}.txt lists; None where there is no such file."
     file = Path(path) / "annotations" / f"{part}.txt"
@@ -182,7 +181,7 @@ def pets_table(path: str | Path,  # a folder that holds images/
     table["split"] = [split.get(file.stem, "") for file in files]
     return table
 
-# %% ../nbs/01_layout.ipynb #02d55d90
+# %% ../nbs/01_layout.ipynb #51d039c0
 MAX_PIXELS = 89_478_485  # Pillow's own guard against pictures that are small on disk and huge in memory
 MAX_BYTES = 2**28  # no picture file is larger than this
 
@@ -198,7 +197,7 @@ FAULTS = {  # fault: (can one train on the file?, what to do)
     "duplicate content": (True, "keep one: a copy in training and validation makes the error look better than it is"),
 }
 
-# %% ../nbs/01_layout.ipynb #e82384d9
+# %% ../nbs/01_layout.ipynb #a095b1dd
 def _picture_fault(data, suffix):
     "What is wrong with the bytes of a picture: (fault, detail), or None."
     try:
@@ -219,7 +218,7 @@ def _picture_fault(data, suffix):
     except Exception as error:  # damaged data makes Pillow's readers raise anything
         return "corrupt", " ".join(str(error).split()) or type(error).__name__
 
-# %% ../nbs/01_layout.ipynb #6ba36557
+# %% ../nbs/01_layout.ipynb #d5d57d3b
 @dataclass(frozen=True)
 class _Checked:
     "What was found out about one file."
@@ -231,7 +230,7 @@ class _Checked:
     def usable(self):
         return all(FAULTS[fault][0] for fault, _ in self.faults)
 
-
+# %% ../nbs/01_layout.ipynb #82ecf3de
 def _check(file, size):
     "Read one file and note its faults."
     if size == 0:
@@ -249,7 +248,7 @@ def _check(file, size):
         faults.append(("unlabelled", "no breed_number in its name"))
     return _Checked(file, tuple(faults), hashlib.blake2b(data, digest_size=16).hexdigest())
 
-# %% ../nbs/01_layout.ipynb #3d76fab7
+# %% ../nbs/01_layout.ipynb #8b715423
 @lru_cache(maxsize=4)
 def _check_listing(listing):
     "Check files, given as (file, size, time of change), in threads: Pillow decodes outside Python's lock."
@@ -269,13 +268,13 @@ def _check_all(path):
         return file, status.st_size, status.st_mtime_ns
     return _check_listing(tuple(entry(file) for file in _image_files(_checked_folder(path))))
 
-# %% ../nbs/01_layout.ipynb #350df326
+# %% ../nbs/01_layout.ipynb #f975159c
 def usable_images(path: str | Path,  # a folder that holds images/
                  ) -> L:  # their paths, sorted
     "The pictures one can train on: they open to their last byte and carry a label."
     return L(checked.file for checked in _check_all(path) if checked.usable)
 
-# %% ../nbs/01_layout.ipynb #485b15d2
+# %% ../nbs/01_layout.ipynb #08baf95c
 @contextmanager
 def _captured_stderr():
     "A file that receives what is written to descriptor 2, by C libraries too."
@@ -301,7 +300,7 @@ def _complaint(files):
         said.seek(0)
         return " ".join(said.read().decode(errors="replace").split())
 
-# %% ../nbs/01_layout.ipynb #c01315fd
+# %% ../nbs/01_layout.ipynb #2613374a
 def _damaged(checks, batch=64):
     "Pairs (file, what libjpeg says) for the JPEGs that decode, but not without complaint."
     jpegs = [checked.file for checked in checks if not checked.faults and checked.file.suffix.lower() in (".jpg", ".jpeg")]
@@ -326,7 +325,7 @@ def _label(file):
     found = NAME.fullmatch(file.name)
     return found and found[1]
 
-# %% ../nbs/01_layout.ipynb #a854f0c7
+# %% ../nbs/01_layout.ipynb #201aea24
 def audit(path: str | Path,  # a folder that holds images/
          ) -> pd.DataFrame:  # one row a fault: file, fault, detail, usable, advice
     "Every file under images/ that is not what it should be, and what to do about it; changes nothing."
@@ -338,7 +337,7 @@ def audit(path: str | Path,  # a folder that holds images/
     rows = [(file.relative_to(root).as_posix(), fault, detail, *FAULTS[fault]) for file, fault, detail in sorted(found)]
     return pd.DataFrame(rows, columns=["file", "fault", "detail", "usable", "advice"])
 
-# %% ../nbs/01_layout.ipynb #2e198322
+# %% ../nbs/01_layout.ipynb #ae12740d
 def official_splitter(path: str | Path,  # a folder that holds annotations/
                       say=print,  # told once, in one line, if pictures are in neither list
                      ):  # a fastai splitter: from picture paths to (training indices, validation indices)
@@ -364,7 +363,7 @@ def official_splitter(path: str | Path,  # a folder that holds annotations/
         return train, valid
     return split
 
-# %% ../nbs/01_layout.ipynb #d299ffcf
+# %% ../nbs/01_layout.ipynb #823499e3
 class _MirrorError(Exception):
     "A mirror did not give what it should."
 
@@ -384,7 +383,7 @@ def _has_checksum(archive, file):
             left -= len(block)
     return digest.hexdigest() == archive.md5
 
-# %% ../nbs/01_layout.ipynb #1337b6c6
+# %% ../nbs/01_layout.ipynb #eb4919c4
 def _append(archive, part):
     "Ask for the bytes that `part` does not hold yet and append them."
     import pooch
@@ -400,7 +399,7 @@ def _append(archive, part):
                                    headers={"Range": f"bytes={file.tell()}-"}, timeout=30)
         get(archive.url, file, None)
 
-# %% ../nbs/01_layout.ipynb #39331c6a
+# %% ../nbs/01_layout.ipynb #2e9d5068
 def _download(archive, folder, waits=(0, 1, 3)):
     "The archive, whole, in `folder`; goes on where an earlier try stopped; _MirrorError if it cannot be had."
     from requests.exceptions import ConnectTimeout, HTTPError, RequestException
@@ -427,7 +426,7 @@ def _download(archive, folder, waits=(0, 1, 3)):
             problem = "the file there is not the one expected (checksum)"
     raise _MirrorError(problem)
 
-# %% ../nbs/01_layout.ipynb #659da3aa
+# %% ../nbs/01_layout.ipynb #a6f6e029
 def _refuse_member(member):
     "_MirrorError for a member of an archive that is not a plain file or folder below the destination."
     outside = member.name.startswith("/") or ".." in PurePosixPath(member.name).parts
@@ -450,7 +449,7 @@ def _unpack(file, folder):
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error):
         raise _MirrorError("the archive is damaged") from None
 
-# %% ../nbs/01_layout.ipynb #0386c119
+# %% ../nbs/01_layout.ipynb #9883ba73
 def _from_mirror(archives, dest):
     "Download and unpack `archives`; `dest` appears only when all of it is there."
     files = [_download(archive, dest.parent) for archive in archives]
@@ -473,7 +472,7 @@ def _from_mirror(archives, dest):
     for file in files:
         file.unlink()
 
-# %% ../nbs/01_layout.ipynb #d0a6a13a
+# %% ../nbs/01_layout.ipynb #433158e2
 def _oxford(home, mirrors):
     "The photographs, from the first mirror that has them; DataError if none has."
     dest = home / "oxford-iiit-pet"
