@@ -4,18 +4,17 @@
 
 # %% auto #0
 __all__ = ['FROM_SCRATCH', 'LearnerError', 'check_arch', 'pet_model', 'imagenet_file', 'fastest_precision', 'ProcessorBf16',
-           'RepeatableEpochs', 'settle', 'pet_learner', 'Stage', 'pet_stages', 'fit_stages']
+           'RepeatableEpochs', 'settle', 'pet_learner', 'Stage', 'pet_stages', 'fit_stages', 'error_interval']
 
-# %% ../nbs/04_baseline.ipynb #5a37c81d
+# %% ../nbs/04_baseline.ipynb #6e396703
 import difflib
-import math
-import os
 import random
 import urllib.error
 import urllib.request
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import NormalDist
 from urllib.parse import urlparse
 
 from .blocks import TORCHVISION, Profile, profile_for, stats_for
@@ -24,13 +23,13 @@ with warnings.catch_warnings():  # see petbreeds.blocks
     warnings.simplefilter("ignore", FutureWarning)
     import timm
     import torch
-    from fastai.callback.all import Callback, MixedPrecision, ProgressCallback
-    from fastai.data.all import DataLoaders, Normalize, broadcast_vec, params, set_seed, to_float
+    from fastai.callback.all import Callback, MixedPrecision
+    from fastai.data.all import DataLoaders, Normalize, broadcast_vec, set_seed, to_float
     from fastai.learner import Learner
     from fastai.metrics import error_rate
     from fastai.vision.learner import create_timm_model, create_vision_model, vision_learner
 
-# %% ../nbs/04_baseline.ipynb #9be7958e
+# %% ../nbs/04_baseline.ipynb #63765b6e
 class LearnerError(ValueError):
     "The network cannot be made as asked; the message is one line: what was wrong and what to do."
 
@@ -49,7 +48,7 @@ def check_arch(arch: str,  # the body: a name that torchvision and fastai know, 
     if size and published and published.fixed_input_size and published.input_size[-1] != size:
         raise LearnerError(f"{arch} takes pictures of {published.input_size[-1]} px and no others: set the size to that")
 
-# %% ../nbs/04_baseline.ipynb #1cad9b9a
+# %% ../nbs/04_baseline.ipynb #7244c10d
 def pet_model(arch: str,  # the body, see `check_arch`
               n_classes: int,  # outputs of the head
              ) -> torch.nn.Module:  # body and head, random weights, channels last
@@ -61,7 +60,7 @@ def pet_model(arch: str,  # the body, see `check_arch`
         model, _ = create_timm_model(arch, n_classes, pretrained=False)
     return model.to(memory_format=torch.channels_last)
 
-# %% ../nbs/04_baseline.ipynb #08451d92
+# %% ../nbs/04_baseline.ipynb #33739b79
 def _answers(address, wait=5):
     "Whether a server can be reached within `wait` seconds, whatever it answers."
     try:
@@ -83,7 +82,7 @@ def _from_torchvision(arch):
         torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.split("-")[-1], progress=False)
     return file, url, fetch
 
-# %% ../nbs/04_baseline.ipynb #fe8b667c
+# %% ../nbs/04_baseline.ipynb #5d4fc962
 def _from_timm(arch):
     "The same for timm, whose weights lie on the Hugging Face hub."
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
@@ -96,7 +95,7 @@ def _from_timm(arch):
     address = None if constants.HF_HUB_OFFLINE else constants.ENDPOINT
     return file, address, lambda: hf_hub_download(published.hf_hub_id, name)
 
-# %% ../nbs/04_baseline.ipynb #01829724
+# %% ../nbs/04_baseline.ipynb #c2cf502f
 def imagenet_file(arch: str,  # the body, see `check_arch`
                  ) -> Path:  # in torch's cache or in that of the Hugging Face hub
     "The file with the ImageNet weights of a network, downloaded if need be; LearnerError if they cannot be had."
@@ -112,7 +111,7 @@ def imagenet_file(arch: str,  # the body, see `check_arch`
     raise LearnerError(f"no ImageNet weights for {arch}: they are not in the cache and {problem}; "
                        "go online once, or choose weights 'none'")
 
-# %% ../nbs/04_baseline.ipynb #3139ac1a
+# %% ../nbs/04_baseline.ipynb #f4957c4a
 def fastest_precision(model: torch.nn.Module,  # the network that will be trained
                       device: torch.device | str,  # where
                      ) -> str:  # 'fp16', 'bf16' or 'fp32'
@@ -140,7 +139,7 @@ class ProcessorBf16(Callback):
             self.autocast = None
             self.learn.pred = to_float(self.pred)
 
-# %% ../nbs/04_baseline.ipynb #270eb47a
+# %% ../nbs/04_baseline.ipynb #d54a79ff
 class RepeatableEpochs(Callback):
     "Seeds every epoch from the run's seed and the epochs already trained: a resumed run draws what an uninterrupted one would."
     def __init__(self, seed: int):  # the run's seed
@@ -153,7 +152,7 @@ class RepeatableEpochs(Callback):
     def after_train(self):
         self.done += 1
 
-# %% ../nbs/04_baseline.ipynb #f4c8e70a
+# %% ../nbs/04_baseline.ipynb #8af32bae
 FROM_SCRATCH = dict(weights="none", freeze_epochs=0, epochs=12, lr=6e-3)
 
 
@@ -178,7 +177,7 @@ def settle(profile: Profile,  # what is wanted
         profile = replace(profile, precision=fastest_precision(pet_model(profile.arch, 2), device))
     return profile
 
-# %% ../nbs/04_baseline.ipynb #9460ed78
+# %% ../nbs/04_baseline.ipynb #2792a7c6
 def _normalise_for(dls, arch):
     "Give mini-batches the statistics that the weights of `arch` expect."
     for loader in dls.loaders:
@@ -187,7 +186,7 @@ def _normalise_for(dls, arch):
                 mean, std = broadcast_vec(1, 4, *stats_for(arch), cuda=False)
                 transform.mean, transform.std = mean.to(dls.device), std.to(dls.device)
 
-# %% ../nbs/04_baseline.ipynb #d063f15d
+# %% ../nbs/04_baseline.ipynb #e35ec94d
 def pet_learner(dls: DataLoaders,  # what `pet_dls` returns
                 profile: Profile | None = None,  # None: that of `dls`
                 arch: str | None = None,  # another body than the profile's, see `check_arch`
@@ -197,6 +196,8 @@ def pet_learner(dls: DataLoaders,  # what `pet_dls` returns
                ) -> Learner:  # with .profile (as settled) and .notices
     "A learner for pets, set up for speed on the device of `dls`, its body frozen if it is pretrained; LearnerError in one line."
     profile, notices = profile or getattr(dls, "profile", None) or profile_for(dls.path), []
+    if weights == "none" != profile.weights:
+        profile = replace(profile, **FROM_SCRATCH)
     profile = replace(profile, arch=arch or profile.arch, weights=weights or profile.weights)
     profile = settle(profile, dls.device, lambda line: (notices.append(line), say(line)))
     seed = getattr(dls, "seed", 42) if seed is None else seed
@@ -205,14 +206,15 @@ def pet_learner(dls: DataLoaders,  # what `pet_dls` returns
     pretrained = profile.weights == "imagenet"
     local = dict(pretrained_cfg_overlay=dict(file=str(imagenet_file(profile.arch)))) if pretrained and not known else {}
     _normalise_for(dls, profile.arch)
-    learn = vision_learner(dls, TORCHVISION.get(profile.arch, profile.arch), pretrained=pretrained, metrics=error_rate, **local)
+    learn = vision_learner(dls, TORCHVISION.get(profile.arch, profile.arch), pretrained=pretrained,
+                           metrics=error_rate, path=".", **local)
     if profile.channels_last:
         learn.model.to(memory_format=torch.channels_last)
     learn.add_cbs([RepeatableEpochs(seed), *{"fp16": [MixedPrecision()], "bf16": [ProcessorBf16()]}.get(profile.precision, [])])
     learn.profile, learn.notices = profile, notices
     return learn
 
-# %% ../nbs/04_baseline.ipynb #10b60d08
+# %% ../nbs/04_baseline.ipynb #450431a4
 @dataclass(frozen=True)
 class Stage:
     "One call of `fit_one_cycle`."
@@ -237,7 +239,7 @@ def pet_stages(profile: Profile,  # as settled, `learn.profile`
     return [Stage(True, freeze_epochs, slice(lr), pct_start=0.99, div=25),
             Stage(False, epochs, slice(lr / 200, lr / 2), pct_start=0.3, div=5)]
 
-# %% ../nbs/04_baseline.ipynb #ffcc973d
+# %% ../nbs/04_baseline.ipynb #afa7f422
 def fit_stages(learn: Learner,  # what `pet_learner` returns
                stages: list[Stage] | None = None,  # None: `pet_stages(learn.profile)`
                done: int = 0,  # epochs that lie behind, in all stages: where a resumed run goes on
@@ -252,3 +254,14 @@ def fit_stages(learn: Learner,  # what `pet_learner` returns
             learn.fit_one_cycle(stage.epochs, stage.lr_max, pct_start=stage.pct_start, div=stage.div, cbs=cbs, start_epoch=done)
         done = max(0, done - stage.epochs)
     return learn
+
+# %% ../nbs/04_baseline.ipynb #0b907869
+def error_interval(wrong: int,  # pictures told wrongly, 0 to n
+                   n: int,  # pictures in all, 1 or more
+                   confidence: float = 0.95,  # 0..1: how often such an interval holds the true error
+                  ) -> tuple[float, float]:  # lower and upper end of the error rate, 0..1
+    "Wilson's interval for an error rate (E. B. Wilson, JASA 22, 1927): what sampling alone makes uncertain."
+    z, share = NormalDist().inv_cdf((1 + confidence) / 2), wrong / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    return max(0.0, middle - half), min(1.0, middle + half)
