@@ -1,13 +1,13 @@
 """Our cross-entropy against torch.nn.functional.cross_entropy: time and peak memory of forward plus backward.
 
-    python bench/cross_entropy.py            writes bench/results/cross_entropy.json, prints it as a table
+    python bench/cross_entropy.py            writes bench/results/cross_entropy.json and its table in bench/README.md
 
-Every round times each contender in turn, so that a ratio compares neighbours in time; a ratio is the median over rounds, with its quartiles.
+Every round times each contender in turn, so that a ratio compares neighbours in time; a ratio is the median over rounds,
+with its quartiles. One thread is timed by its own processor time, which other programs disturb little; several, by the clock
+on the wall: use --threads on a quiet machine only, because threads that wait for each other suffer most from company.
 """
 import argparse
 import json
-import os
-import platform
 import tempfile
 import time
 from pathlib import Path
@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
+from machine import about, save
 from petbreeds.cross_entropy import cross_entropy
 
-RESULTS = Path(__file__).parent / "results" / "cross_entropy.json"
+BEGIN, END = "<!-- cross-entropy -->", "<!-- end of cross-entropy -->"
 SHAPES = [(4096, 37), (512, 1000)]
 BUDGET = {"eager": 3.0, "compiled": 1.3}
 
@@ -57,10 +58,11 @@ def step(loss, acts, target):
 
 def seconds(loss, acts, target, number):
     "Mean time of one step over `number` steps."
-    start = time.perf_counter()
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     for _ in range(number):
         step(loss, acts, target)
-    return (time.perf_counter() - start) / number
+    return (clock() - start) / number
 
 
 def peak_bytes(loss, acts, target):
@@ -99,31 +101,45 @@ def measure(shape, contenders, rounds, number):
     return rows
 
 
-def conditions(rounds, number):
-    "What the numbers depend on."
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
-    return {"cpu": model, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__,
-            "python": platform.python_version(), "date": time.strftime("%Y-%m-%d"), "dtype": "float32",
-            "rounds": rounds, "steps_a_round": number, "load_before": round(os.getloadavg()[0], 2)}
+def section(found):
+    "The result as a part of bench/README.md."
+    rows = [f"| {tuple(row['shape'])} | {row['mode']} | {row['loss']} | {row['microseconds'][1]:.0f} | "
+            "{1:.2f} ({0:.2f} to {2:.2f})".format(*row["time_ratio"]) +
+            f" | {row['peak_bytes'] / 1e6:.2f} | {row['memory_ratio']:.2f} |" for row in found["results"]]
+    where = ("{date}, {cores} cores of {processor}, load before {load_before}, Python {python}, torch {torch}; threads: {threads}, {clock}; "
+             "{dtype}, {rounds} rounds of {steps_a_round} steps.").format(**found)
+    return "\n".join(["## Cross-entropy, forward and backward", "", where, "",
+                      "| shape | mode | loss | median (us) | time ratio (quartiles) | peak (MB) | memory ratio |",
+                      "|---|---|---|---|---|---|---|", *rows, "",
+                      f"Budgets of `petbreeds`: time ratio {BUDGET['eager']} eager, {BUDGET['compiled']} compiled. "
+                      "Chapter 6 says where the rest goes."])
+
+
+def write_section(text):
+    "Put `text` between the markers in bench/README.md, at its end where there are none."
+    readme = Path(__file__).parent / "README.md"
+    before, _, rest = readme.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    readme.write_text(before.rstrip() + f"\n\n{BEGIN}\n{text}\n{END}\n" + after.lstrip())
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200, help="how often each contender is timed")
     parser.add_argument("--number", type=int, default=3, help="steps in one timing")
+    parser.add_argument("--threads", type=int, default=1, help="threads that PyTorch may use")
     args = parser.parse_args()
-    found = {"conditions": conditions(args.rounds, args.number), "budget": BUDGET, "rows": []}
+    torch.set_num_threads(args.threads)
+    found = {**about(), "torch": torch.__version__, "threads": args.threads,
+             "clock": "processor time" if args.threads == 1 else "wall clock", "dtype": "float32",
+             "rounds": args.rounds, "steps_a_round": args.number, "budget": BUDGET, "results": []}
     for shape in SHAPES:
         for mode, contenders in (("eager", EAGER), ("compiled", COMPILED)):
             for row in measure(shape, contenders, args.rounds, args.number):
-                found["rows"].append({"shape": list(shape), "mode": mode, **row})
-                print(f"{str(shape):12} {mode:9} {row['loss']:22} {row['microseconds'][1]:8.1f} us   "
-                      f"time x{row['time_ratio'][1]:.2f} ({row['time_ratio'][0]:.2f} to {row['time_ratio'][2]:.2f})   "
-                      f"memory x{row['memory_ratio']:.2f}")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+                found["results"].append({"shape": list(shape), "mode": mode, **row})
+    save("cross_entropy", found)
+    write_section(section(found))
+    print(section(found))
 
 
 if __name__ == "__main__":

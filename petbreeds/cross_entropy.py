@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['likelihood', 'nll_loss', 'cross_entropy', 'CrossEntropy']
 
-# %% ../nbs/06_cross_entropy.ipynb #2edebb6d
+# %% ../nbs/06_cross_entropy.ipynb #fb231382
 import torch
 from torch import Tensor, nn
 
 from .softmax import log_softmax, softmax
 
-# %% ../nbs/06_cross_entropy.ipynb #30bdf051
+# %% ../nbs/06_cross_entropy.ipynb #74f9b17d
 def _class_dim(x: Tensor) -> int:
     "The axis that holds the classes: the only one where `x` is a single item, else the second."
     return 0 if x.dim() == 1 else 1
@@ -30,7 +30,7 @@ def _check(x, target, weight, reduction, reductions=("none", "mean", "sum")):
         raise TypeError(f"target has dtype {target.dtype}: expected whole numbers, the index of each item's class")
     _check_shapes(x, target, weight)
 
-# %% ../nbs/06_cross_entropy.ipynb #1044cf6f
+# %% ../nbs/06_cross_entropy.ipynb #ee5b1a65
 def _check_shapes(x, target, weight):
     "ValueError unless there is one target for each item of `x` and one weight for each class."
     if x.dim() == 0:
@@ -44,7 +44,7 @@ def _check_shapes(x, target, weight):
         raise ValueError(f"weight of shape {tuple(weight.shape)} does not fit input of shape {tuple(x.shape)}: "
                          f"expected shape ({n_classes},), one weight for each class")
 
-# %% ../nbs/06_cross_entropy.ipynb #0465dfa6
+# %% ../nbs/06_cross_entropy.ipynb #43a458cc
 def _pick(x, target):
     "`x[range(n), target]` for any number of axes; IndexError for a target that is no class."
     dim = _class_dim(x)
@@ -57,7 +57,7 @@ def _pick(x, target):
         raise IndexError(f"target {wrong[0].item()} is out of range: input of shape {tuple(x.shape)} "
                          f"has classes 0 to {x.shape[dim] - 1}") from None
 
-# %% ../nbs/06_cross_entropy.ipynb #b7a4f538
+# %% ../nbs/06_cross_entropy.ipynb #d76cf3ac
 def likelihood(probs: Tensor,  # probabilities from 0 to 1, shape (C,), (N, C) or (N, C, d1, ...)
                target: Tensor,  # index of each item's class, 0 to C-1, shape (), (N,) or (N, d1, ...)
                reduction: str = "prod",  # 'prod' for the likelihood of all targets together, 'none' for each item's own
@@ -67,7 +67,7 @@ def likelihood(probs: Tensor,  # probabilities from 0 to 1, shape (C,), (N, C) o
     picked = _pick(probs, target.long())
     return picked.prod() if reduction == "prod" else picked
 
-# %% ../nbs/06_cross_entropy.ipynb #005476e8
+# %% ../nbs/06_cross_entropy.ipynb #a636e62d
 def _prepare(x, target):
     "Plain tensors: 16-bit floats widened, because their sums overflow at 65,504 and round off; targets as int64."
     if type(x) is not Tensor:
@@ -82,7 +82,7 @@ def _result_dtype(x):
     autocast = torch.is_autocast_enabled(x.device.type)
     return torch.promote_types(x.dtype, torch.float32) if autocast else x.dtype
 
-# %% ../nbs/06_cross_entropy.ipynb #7f630909
+# %% ../nbs/06_cross_entropy.ipynb #400734f7
 def _item_weights(x, target, weight, ignored):
     "What each item counts: the weight of its class, or 1; 0 where it is ignored."
     if weight is None:
@@ -97,7 +97,7 @@ def _reduce(losses, item_weights, reduction):
     total = losses.sum()
     return total / item_weights.sum() if reduction == "mean" else total
 
-# %% ../nbs/06_cross_entropy.ipynb #87e12c29
+# %% ../nbs/06_cross_entropy.ipynb #6a54b124
 def nll_loss(log_probs: Tensor,  # logarithms of probabilities, shape (C,), (N, C) or (N, C, d1, ...)
              target: Tensor,  # index of each item's class, 0 to C-1, shape (), (N,) or (N, d1, ...)
              weight: Tensor | None = None,  # importance of each class, shape (C,), 0 or more; None: 1 each
@@ -116,7 +116,7 @@ def nll_loss(log_probs: Tensor,  # logarithms of probabilities, shape (C,), (N, 
         losses = losses * item_weights
     return _reduce(losses.masked_fill(ignored, 0), item_weights, reduction).to(dtype)
 
-# %% ../nbs/06_cross_entropy.ipynb #2a58a93d
+# %% ../nbs/06_cross_entropy.ipynb #8359d04e
 def cross_entropy(acts: Tensor,  # activations, any real numbers, shape (C,), (N, C) or (N, C, d1, ...)
                   target: Tensor,  # index of each item's class, 0 to C-1, shape (), (N,) or (N, d1, ...)
                   weight: Tensor | None = None,  # importance of each class, shape (C,), 0 or more; None: 1 each
@@ -135,7 +135,7 @@ def cross_entropy(acts: Tensor,  # activations, any real numbers, shape (C,), (N
         return _smooth(log_probs, target, weight, ignore_index, reduction, label_smoothing).to(dtype)
     return nll_loss(log_probs, target, weight, ignore_index, reduction).to(dtype)
 
-# %% ../nbs/06_cross_entropy.ipynb #fa85ab9c
+# %% ../nbs/06_cross_entropy.ipynb #a0048559
 def _smooth(log_probs, target, weight, ignore_index, reduction, label_smoothing):
     "NLL where each item keeps `1 - label_smoothing` of its target and every class gets an equal part of the rest."
     losses = nll_loss(log_probs, target, weight, ignore_index, "none")
@@ -147,7 +147,7 @@ def _smooth(log_probs, target, weight, ignore_index, reduction, label_smoothing)
     every_class = -log_probs.mean(dim).masked_fill(ignored, 0)
     return _reduce((1 - label_smoothing) * losses + label_smoothing * every_class, item_weights, reduction)
 
-# %% ../nbs/06_cross_entropy.ipynb #ec23c6c4
+# %% ../nbs/06_cross_entropy.ipynb #7851ce50
 class CrossEntropy(nn.Module):
     "`cross_entropy` with its settings kept, for a Learner; what it raises, `cross_entropy` raises."
 
