@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['softmax', 'logsumexp', 'log_softmax']
 
-# %% ../nbs/05_softmax.ipynb #37d0bf1d
+# %% ../nbs/05_softmax.ipynb #1eb1cea5
 import torch
 from torch import Tensor
 
-# %% ../nbs/05_softmax.ipynb #71a48817
+# %% ../nbs/05_softmax.ipynb #822d96e2
 def _wide(x:Tensor,  # activations, any shape
           dim:int,   # axis that holds the classes
          )->Tensor:  # `x` in at least float32
@@ -23,7 +23,7 @@ def _wide(x:Tensor,  # activations, any shape
         raise IndexError(f"activations of shape {tuple(x.shape)} have no dimension {dim}: dim goes from {-n} to {n - 1}")
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
-# %% ../nbs/05_softmax.ipynb #d99e5cc2
+# %% ../nbs/05_softmax.ipynb #7ad27408
 def _shifted(x:Tensor,  # activations, any shape
              dim:int,   # axis that holds the classes
             )->Tensor:  # same shape, in at least float32; the largest value along `dim` is 0
@@ -31,7 +31,7 @@ def _shifted(x:Tensor,  # activations, any shape
     x = _wide(x, dim)
     return x - x.detach().amax(dim, keepdim=True) if x.numel() else x
 
-# %% ../nbs/05_softmax.ipynb #35304656
+# %% ../nbs/05_softmax.ipynb #4fed2515
 def softmax(x:Tensor,    # activations, shape (..., n_classes), any real numbers
             dim:int=-1,  # axis that holds the classes
            )->Tensor:    # probabilities, shape and dtype of `x`, each slice along `dim` sums to 1
@@ -39,7 +39,7 @@ def softmax(x:Tensor,    # activations, shape (..., n_classes), any real numbers
     exps = _shifted(x, dim).exp()
     return (exps / exps.sum(dim, keepdim=True)).to(x.dtype)
 
-# %% ../nbs/05_softmax.ipynb #8c66f830
+# %% ../nbs/05_softmax.ipynb #1a732869
 def logsumexp(x:Tensor,            # activations, shape (..., n_classes), any real numbers
               dim:int=-1,          # axis to sum over
               keepdim:bool=False,  # keep `dim`, with length 1?
@@ -51,7 +51,7 @@ def logsumexp(x:Tensor,            # activations, shape (..., n_classes), any re
     total = (wide - largest).exp().sum(dim, keepdim=True).log() + largest
     return (total if keepdim else total.squeeze(dim)).to(x.dtype)
 
-# %% ../nbs/05_softmax.ipynb #b27e3000
+# %% ../nbs/05_softmax.ipynb #d9fd4ba9
 def log_softmax(x:Tensor,    # activations, shape (..., n_classes), any real numbers
                 dim:int=-1,  # axis that holds the classes
                )->Tensor:    # log probabilities, at most 0, shape and dtype of `x`
