@@ -56,6 +56,8 @@ docs: $(READY)
 bench: install
 	python bench/startup.py
 	python bench/drawing.py
+	python bench/cross_entropy.py
+	python bench/table.py
 
 gpu: install
 	nbdev_test --n_workers 1 --do_print --flags "cuda oxford slow"
