@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'DEBUG', 'petbreeds', 'main', 'show_data', 'train', 'show_predictions', 'make_report', 'doctor']
 
-# %% ../nbs/20_cli.ipynb #fd9cb213
+# %% ../nbs/20_cli.ipynb #160857c8
 import math
 import os
 import sys
@@ -15,7 +15,7 @@ from typing import Annotated, Optional
 
 import typer
 
-# %% ../nbs/20_cli.ipynb #3fd93d95
+# %% ../nbs/20_cli.ipynb #b155fbd5
 app = typer.Typer(name="petbreeds", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -34,7 +34,7 @@ def petbreeds(
 ):
     "Tell 37 breeds of cats and dogs apart: draw or download the data, train, predict, report."
 
-# %% ../nbs/20_cli.ipynb #48df8142
+# %% ../nbs/20_cli.ipynb #e70f450d
 DEBUG = "PETBREEDS_DEBUG"  # set it to 1 to see tracebacks and warnings
 
 
@@ -57,7 +57,7 @@ def _explain(error):
     what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return f"internal error, please report it with the traceback that {DEBUG}=1 shows: {what}", 1
 
-# %% ../nbs/20_cli.ipynb #16238c3c
+# %% ../nbs/20_cli.ipynb #5fdc0b7b
 def main(arguments: list[str] | None = None,  # without the name of the program; default: those of this process
          ) -> None:
     "The command `petbreeds`; always ends with SystemExit."
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None,  # without the name of the program;
         _complain(line)
     raise SystemExit(status)
 
-# %% ../nbs/20_cli.ipynb #1b2110cf
+# %% ../nbs/20_cli.ipynb #bc50d5a8
 @app.command("data")
 def show_data(
     source: Annotated[str, typer.Argument(help="paper (drawn here), oxford (downloaded) or a folder.")] = "paper",
@@ -97,7 +97,7 @@ def show_data(
     for row in faults.itertuples():
         print(f"  {row.file}: {row.fault} ({row.detail}); {'used' if row.usable else 'left out'}; {row.advice}")
 
-# %% ../nbs/20_cli.ipynb #f536da77
+# %% ../nbs/20_cli.ipynb #fd240622
 def _check_numbers(lr, size, bs, epochs, freeze_epochs):
     "typer.BadParameter, in one line, for a number that makes no sense."
     if lr is not None and not (math.isfinite(lr) and 0 < lr <= 10):
@@ -116,15 +116,25 @@ def _next_folder(name, arch):
     return folder
 
 
-def _changed(profile, arch, epochs, freeze_epochs, lr, bs, size, weights):
+def _changed(profile, settings):
     "The profile with the options that were given; a new size keeps the proportion of the first resize."
     from dataclasses import replace
-    given = dict(arch=arch, epochs=epochs, freeze_epochs=freeze_epochs, lr=lr, bs=bs, size=size, weights=weights)
-    if size:
-        given["item_size"] = math.ceil(size * profile.item_size / profile.size)
-    return replace(profile, **{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in settings.items() if value is not None}
+    if "size" in given:
+        given["item_size"] = math.ceil(given["size"] * profile.item_size / profile.size)
+    return replace(profile, **given)
 
-# %% ../nbs/20_cli.ipynb #2d270d94
+
+def _settled(profile, settings):
+    "The profile as it can be had here; options that were given stay, and a network without weights is not frozen."
+    from fastai.torch_core import default_device
+    from petbreeds.baseline import FROM_SCRATCH, settle
+    profile = settle(_changed(profile, settings), default_device(), _complain)
+    if profile.weights == "none" and settings["weights"] == "none":
+        profile = _changed(profile, FROM_SCRATCH)
+    return _changed(profile, {**settings, "weights": profile.weights})
+
+# %% ../nbs/20_cli.ipynb #a9e5c65e
 @contextmanager
 def _bar(total, text):
     "Gives (advance, say): a progress bar in a terminal, plain lines elsewhere."
@@ -144,7 +154,7 @@ def _epoch_line(row, epochs):
     numbers = "  ".join(f"{name} {row[name]:.4f}" for name in ("train_loss", "valid_loss", "error_rate"))
     return f"epoch {row['epoch']}/{epochs}  {row['stage']:10}  {numbers}"
 
-# %% ../nbs/20_cli.ipynb #d3d0b13d
+# %% ../nbs/20_cli.ipynb #b3c56bdf
 def _list_unused(path, most=20):
     "Name on stderr the files under images/ that are left out."
     from petbreeds.layout import usable_images
@@ -172,7 +182,7 @@ def _learner(path, profile, seed, split, bs):
     dls = pet_dls(path, profile, valid=split, seed=seed, bs=bs, say=_complain)
     return pet_learner(dls, replace(profile, bs=dls.train.bs), say=_complain)
 
-# %% ../nbs/20_cli.ipynb #1e2c6946
+# %% ../nbs/20_cli.ipynb #3bbda648
 def _fit(learn, folder, source, resume=False, overwrite=False):
     "Train with a progress bar or a line for each epoch; after Ctrl-C say how to go on."
     from fastai.callback.core import Callback
@@ -202,7 +212,7 @@ def _show_result(run):
         print(f"  {true} taken for {predicted}: {count}")
     print(f"report: {run.folder / REPORT}")
 
-# %% ../nbs/20_cli.ipynb #2354cb57
+# %% ../nbs/20_cli.ipynb #99c21aa6
 @app.command()
 def train(
     data: Annotated[Optional[str], typer.Option(help="paper, oxford or a folder; default: $PETBREEDS_DATA, else paper.")] = None,
@@ -235,17 +245,15 @@ def train(
         raise typer.BadParameter(f"--resume goes on with the settings of the run: leave out {', '.join(known)}.")
     return _resume(out)
 
-# %% ../nbs/20_cli.ipynb #03587266
+# %% ../nbs/20_cli.ipynb #da0aefac
 def _train_new(data, settings, seed, split, out, overwrite):
     "Train from the start."
-    from petbreeds.baseline import check_arch
     from petbreeds.blocks import profile_for
     from petbreeds.layout import get_pets
     from petbreeds.shipping import check_folder
     source = data or os.environ.get("PETBREEDS_DATA") or "paper"
     named = source if source in ("paper", "oxford") else get_pets(source)
-    profile = _changed(profile_for(named), **settings)
-    check_arch(profile.arch, profile.size)
+    profile = _settled(profile_for(named), settings)
     folder = out or _next_folder(Path(named).name, profile.arch)
     check_folder(folder, overwrite)
     if named == "paper":
@@ -268,7 +276,7 @@ def _resume(folder):
     learn = _learner(path, profile, about["seed"], about["split"]["how"], profile.bs)
     _show_result(_fit(learn, folder, source, resume=True))
 
-# %% ../nbs/20_cli.ipynb #8da0383a
+# %% ../nbs/20_cli.ipynb #8bec1b11
 @app.command("predict")
 def show_predictions(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
@@ -301,7 +309,7 @@ def _json_answer(answer):
         return {"image": answer.image, "error": answer.problem}
     return {"image": answer.image, "top": [{"breed": breed, "probability": share} for breed, share in answer.top]}
 
-# %% ../nbs/20_cli.ipynb #19fb2db3
+# %% ../nbs/20_cli.ipynb #a23c8c8d
 @app.command("report")
 def make_report(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
@@ -313,7 +321,7 @@ def make_report(
     print(summary(read_run(run)))
     print(f"report: {page}")
 
-# %% ../nbs/20_cli.ipynb #fa121c04
+# %% ../nbs/20_cli.ipynb #3c483e04
 def _memory():
     "Memory of the machine in GB."
     return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GB"
@@ -344,7 +352,7 @@ def _disk():
     there = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
     return f"{shutil.disk_usage(there).free / 2**30:.1f} GB free for {home}"
 
-# %% ../nbs/20_cli.ipynb #4269f592
+# %% ../nbs/20_cli.ipynb #361dfc9a
 def _found_data():
     "Which sets of pictures are here."
     home = _home_folder()
@@ -377,6 +385,6 @@ def doctor():
             answer = f"unknown ({type(error).__name__}: {error})"
         print(f"{name:10} {' '.join(answer.split())}")
 
-# %% ../nbs/20_cli.ipynb #e5e0d5e1
+# %% ../nbs/20_cli.ipynb #7b0ef089
 if __name__ == "__main__" and "__file__" in globals():  # python -m petbreeds.cli, but not in a notebook
     main()

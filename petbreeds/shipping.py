@@ -8,7 +8,7 @@ __all__ = ['FORMAT', 'FORMAT_VERSION', 'MODEL', 'ABOUT', 'HISTORY', 'REPORT', 'C
            'save_run', 'read_run', 'Run', 'load_run', 'most_confused', 'summary', 'report', 'train_run', 'Prediction',
            'predict']
 
-# %% ../nbs/14_shipping.ipynb #745831a3
+# %% ../nbs/14_shipping.ipynb #2c23ea0f
 import base64
 import csv
 import hashlib
@@ -21,6 +21,7 @@ import re
 import shutil
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
@@ -38,14 +39,14 @@ from fastai.torch_core import default_device, to_device
 from fastcore.basics import patch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 import petbreeds
 from .baseline import fit_stages, pet_model, pet_stages
 from .blocks import Profile, pet_block
 
-# %% ../nbs/14_shipping.ipynb #516a7f05
+# %% ../nbs/14_shipping.ipynb #819614c4
 FORMAT, FORMAT_VERSION = "petbreeds-run", 1
 MODEL, ABOUT, HISTORY, REPORT = "model.safetensors", "run.json", "history.csv", "report.html"
 CHECKPOINT = "checkpoint.safetensors"
@@ -54,28 +55,25 @@ CHECKPOINT = "checkpoint.safetensors"
 class RunError(ValueError):
     "Something is wrong with a run; the message is one line: what, where, and what to do."
 
-# %% ../nbs/14_shipping.ipynb #31985b47
+# %% ../nbs/14_shipping.ipynb #81d927c0
 def _put(path, write):
     "Let `write` make a file beside `path`, then move it there; RunError if the place cannot be written."
     part = path.with_name(path.name + ".part")
     try:
         write(part)
         os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        try:
-            part.unlink(missing_ok=True)
-        except OSError:
-            pass
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RunError(f"cannot write {path}: {reason}; free some space or choose another folder") from None
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise RunError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from None
 
-# %% ../nbs/14_shipping.ipynb #1f2c26f8
+# %% ../nbs/14_shipping.ipynb #b1dbf12a
 def fingerprint(lines,  # strings, in any order
                 ) -> str:  # 16 hexadecimal digits
     "A short digest (SHA-256) that changes when any line does."
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
-# %% ../nbs/14_shipping.ipynb #c6fe6085
+# %% ../nbs/14_shipping.ipynb #ae2d4484
 def _versions():
     "What ran: Python, the platform and the libraries that numbers depend on."
     modules = (petbreeds, fastai, fastcore, torch, torchvision, timm, safetensors)
@@ -97,7 +95,7 @@ def _data_facts(dls, source):
             "split": {"how": dls.split, "seed": dls.seed, "n_train": len(names["train"]),
                       "n_valid": len(names["valid"]), "fingerprint": split}}
 
-# %% ../nbs/14_shipping.ipynb #58901033
+# %% ../nbs/14_shipping.ipynb #f59287d4
 def _normalisation(dls):
     "Mean and standard deviation that pictures are normalised with, or None."
     for transform in dls.valid.after_batch.fs:
@@ -115,7 +113,7 @@ def describe(learn,  # a Learner from `pet_learner`
             "profile": asdict(learn.profile), "vocabulary": list(learn.dls.vocab), **_data_facts(learn.dls, source),
             "normalisation": _normalisation(learn.dls), "versions": _versions(), "metrics": {}}
 
-# %% ../nbs/14_shipping.ipynb #87e0eea4
+# %% ../nbs/14_shipping.ipynb #d218fb4d
 def _as_json(about):
     "JSON with an indent, but a list of numbers on one line."
     text = json.dumps(about, indent=1, ensure_ascii=False)
@@ -125,7 +123,7 @@ def _as_json(about):
 def _write_about(folder, about):
     _put(folder / ABOUT, lambda part: part.write_text(_as_json(about), encoding="utf-8"))
 
-# %% ../nbs/14_shipping.ipynb #8360ca0d
+# %% ../nbs/14_shipping.ipynb #be4ff3a3
 def is_run(folder: Path,  # any folder
            ) -> bool:
     "Whether `folder` holds a run of this format, complete or not."
@@ -165,7 +163,7 @@ def _claim(folder, about, overwrite=False):
     for name in (MODEL, HISTORY, REPORT, CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
 
-# %% ../nbs/14_shipping.ipynb #73248eca
+# %% ../nbs/14_shipping.ipynb #5db56673
 def _pack_optimizer(opt):
     "State of a fastai optimizer as (tensors, plain values), by number of the parameter."
     tensors, plain = {}, {}
@@ -192,7 +190,7 @@ def _unpack_optimizer(opt, tensors, plain):
         states[int(number)][name] = torch.empty_like(like, requires_grad=False).copy_(value)
     opt.load_state_dict({"state": states, "hypers": opt.hypers})
 
-# %% ../nbs/14_shipping.ipynb #2f79a235
+# %% ../nbs/14_shipping.ipynb #cae9788f
 class Checkpoint(Callback):
     "After each epoch, keep in `folder` all that is needed to go on from there."
     order = 80  # after Recorder (50) and SkipToEpoch (70)
@@ -222,7 +220,7 @@ class Checkpoint(Callback):
             self.seconds, self.since = self.seconds + time.monotonic() - self.since, time.monotonic()
             self.save()
 
-# %% ../nbs/14_shipping.ipynb #fa8b7a83
+# %% ../nbs/14_shipping.ipynb #286932f4
 @patch
 def row(self: Checkpoint) -> dict:
     "The epoch that just ended: its number, the stage, losses and error rate."
@@ -240,7 +238,7 @@ def save(self: Checkpoint):
     state = {"rows": self.rows, "seconds": self.seconds, "optimizer": plain, "scaler": scaler and scaler.state_dict(),
              "smooth_loss": [float(mean.val), mean.count]}
     try:
-        _put(self.folder / CHECKPOINT, lambda part: save_file(tensors, part, {"state": json.dumps(state)}))
+        _put(self.folder / CHECKPOINT, lambda part: part.write_bytes(save(tensors, {"state": json.dumps(state)})))
         _write_history(self.folder, self.rows)
     except RunError as error:
         self.problem = error
@@ -248,7 +246,7 @@ def save(self: Checkpoint):
     if self.tell:
         self.tell(self.rows[-1])
 
-# %% ../nbs/14_shipping.ipynb #7f686863
+# %% ../nbs/14_shipping.ipynb #d3617543
 @patch
 def load(self: Checkpoint, learn):
     "Take up what an earlier training left in the folder, if anything; RunError if it is damaged or does not fit."
@@ -277,7 +275,7 @@ def restore_stage(self: Checkpoint):
     if self.saved["scaler"] and getattr(self.learn, "scaler", None):
         self.learn.scaler.load_state_dict(self.saved["scaler"])
 
-# %% ../nbs/14_shipping.ipynb #d18d3552
+# %% ../nbs/14_shipping.ipynb #9e761f5d
 def _write_history(folder, rows):
     "history.csv: one line an epoch."
     def write(part):
@@ -299,7 +297,7 @@ def read_history(folder: Path,  # folder of a run
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise RunError(f"cannot read {path}: {error}; copy the run again, or train anew") from None
 
-# %% ../nbs/14_shipping.ipynb #3031549d
+# %% ../nbs/14_shipping.ipynb #22323a97
 def error_interval(wrong: int,  # how many answers were wrong
                    n: int,  # of how many, at least 1
                    z: float = 1.96,  # how many standard errors; 1.96 covers 95 %
@@ -310,7 +308,7 @@ def error_interval(wrong: int,  # how many answers were wrong
     half = z * math.sqrt(rate * (1 - rate) / n + (z / (2 * n)) ** 2) / shrink
     return max(0.0, centre - half), min(1.0, centre + half)
 
-# %% ../nbs/14_shipping.ipynb #de269b02
+# %% ../nbs/14_shipping.ipynb #2fa5c2d0
 def _results(learn, cbs=()):
     "Metrics, confusion matrix (rows: true breed) and worst mistakes on the validation pictures."
     with learn.no_bar(), learn.no_logging():
@@ -338,12 +336,12 @@ def _mistake(dls, number, probabilities, label):
     return {"image": file, "breed": dls.vocab[label], "probability_of_breed": _finite(probabilities[label]),
             "predicted": dls.vocab[best], "probability": _finite(probabilities[best])}
 
-# %% ../nbs/14_shipping.ipynb #b5044f06
+# %% ../nbs/14_shipping.ipynb #6aaf937f
 def _finish(learn, folder, about, rows, cbs=()):
     "Write the files of a run whose training is over, the checkpoint last of all."
     about = {**about, **_results(learn, cbs), "finished": True}
     weights = {name: value.contiguous() for name, value in learn.model.state_dict().items()}
-    _put(folder / MODEL, lambda part: save_file(weights, part, {"format": FORMAT}))
+    _put(folder / MODEL, lambda part: part.write_bytes(save(weights, {"format": FORMAT})))
     _write_history(folder, rows)
     _write_about(folder, about)
     report(folder, data=learn.dls.path)
@@ -367,7 +365,7 @@ def save_run(learn,  # a trained Learner from `pet_learner`
     _claim(folder, about, overwrite)
     return _finish(learn, folder, about, rows)
 
-# %% ../nbs/14_shipping.ipynb #78861947
+# %% ../nbs/14_shipping.ipynb #42bac470
 EXPECTED = {"architecture": str, "weights": str, "seed": int, "profile": dict, "vocabulary": list, "data": dict,
             "split": dict, "versions": dict, "metrics": dict, "finished": bool}
 
@@ -391,7 +389,7 @@ def read_run(folder: str | Path,  # folder of a run
                        f"continue with 'petbreeds train --resume --out {folder}'")
     return about
 
-# %% ../nbs/14_shipping.ipynb #c04c6330
+# %% ../nbs/14_shipping.ipynb #8c991a02
 def _check_about(path, about):
     "RunError unless the content of run.json makes sense."
     if not isinstance(about, dict) or about.get("format") != FORMAT:
@@ -419,7 +417,7 @@ def _doubts(about):
     yield "confusion", done and not _is_confusion(about.get("confusion"), len(words))
     yield "mistakes", done and not _are_mistakes(about.get("mistakes"))
 
-# %% ../nbs/14_shipping.ipynb #69375225
+# %% ../nbs/14_shipping.ipynb #a02bdd99
 def _is_whole(value, low, high):
     return type(value) is int and low <= value <= high
 
@@ -454,7 +452,7 @@ def _are_mistakes(rows):
         isinstance(row, dict) and all(isinstance(row.get(name), str) for name in texts)
         and all(row.get(name) is None or _is_number(row[name]) for name in numbers) for row in rows)
 
-# %% ../nbs/14_shipping.ipynb #cf45e82f
+# %% ../nbs/14_shipping.ipynb #cdcea0c5
 @dataclass(frozen=True)
 class Run:
     "A finished run, ready to predict."
@@ -493,7 +491,7 @@ def load_run(folder: str | Path,  # folder of a run
                        f"for {len(about['vocabulary'])} breeds; copy the run again, or train anew") from None
     return Run(folder, about, to_device(model.eval(), device or default_device()))
 
-# %% ../nbs/14_shipping.ipynb #30d29e0d
+# %% ../nbs/14_shipping.ipynb #49ba6601
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2126; --faint: #5d6872; --paper: #fff; --line: #d5dbe0; --one: #0072b2; --two: #b34700 }
 @media (prefers-color-scheme: dark) {
@@ -512,7 +510,7 @@ td, th { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px s
 .mistakes li { font-size: .85rem; line-height: 1.35 }
 """
 
-# %% ../nbs/14_shipping.ipynb #ec995a56
+# %% ../nbs/14_shipping.ipynb #373fcc38
 def _axis(top):
     "Round tick values from 0 to at least `top`, four to six of them."
     rough = (top or 1) / 4
@@ -528,7 +526,7 @@ def _line(values, x, y, colour, dash):
     dots = "".join(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="2.5" fill="var({colour})"/>' for px, py in points)
     return f'<polyline points="{path}" fill="none" stroke="var({colour})" stroke-width="2" stroke-dasharray="{dash}"/>{dots}'
 
-# %% ../nbs/14_shipping.ipynb #aa196e5d
+# %% ../nbs/14_shipping.ipynb #81cf5e1b
 def _chart(title, unit, series, n_frozen=0):
     "An SVG line chart over epochs; `series` maps a name to one value an epoch; frozen epochs are shaded."
     epochs = max(map(len, series.values()))
@@ -552,7 +550,7 @@ def _chart(title, unit, series, n_frozen=0):
     return (f'<svg viewBox="0 0 360 215" role="img" aria-label="{title} in {unit} over {epochs} epochs: {said}">'
             f'<text x="8" y="24" font-weight="700">{title} ({unit})</text>{"".join(parts)}</svg>')
 
-# %% ../nbs/14_shipping.ipynb #150b5075
+# %% ../nbs/14_shipping.ipynb #d7c3ecb8
 def _matrix(confusion, breeds):
     "The confusion matrix as SVG: a row for each true breed, a column for each predicted one."
     n, left, top, cell = len(breeds), 190, 170, 15
@@ -573,7 +571,7 @@ def _matrix(confusion, breeds):
     return (f'<svg viewBox="0 0 {left + cell * n + 10} {top + cell * n + 10}" role="img" aria-label="Confusion matrix of {n} breeds; '
             f'the table of confused pairs below holds its largest entries">{grid}{"".join(parts)}</svg>')
 
-# %% ../nbs/14_shipping.ipynb #e237de4e
+# %% ../nbs/14_shipping.ipynb #54ba5523
 def most_confused(about: dict,  # content of run.json
                   n: int = 10,  # at most so many pairs
                   ) -> list[tuple[str, str, int]]:  # true breed, predicted breed, how often
@@ -593,7 +591,7 @@ def _table(caption, head, rows):
     body = "".join("<tr>" + "".join(map(cell, row)) + "</tr>" for row in rows)
     return f"<table><caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
 
-# %% ../nbs/14_shipping.ipynb #15aacb3b
+# %% ../nbs/14_shipping.ipynb #43905c62
 def _problem_with(path):
     "Why a file cannot be used as a picture, or None."
     if not path.exists():
@@ -613,7 +611,7 @@ def _problem_with(path):
         return f"damaged or unreadable ({getattr(error, 'strerror', None) or error}): copy it again"
     return None
 
-# %% ../nbs/14_shipping.ipynb #5c75f968
+# %% ../nbs/14_shipping.ipynb #83685ac1
 def _thumbnail(images, name):
     "A picture of the data as a data URI, 320 px at most; None if it is not there."
     path = (images / name).resolve()
@@ -645,7 +643,7 @@ def _mistakes(about, images):
             "or name its folder: <code>petbreeds report RUN --data FOLDER</code>.</p>") if missing else ""
     return f'{note}<ul class="mistakes">{"".join(items)}</ul>'
 
-# %% ../nbs/14_shipping.ipynb #bf7311da
+# %% ../nbs/14_shipping.ipynb #3dd7a83c
 def _settings(about):
     "What was set and what ran, as rows of a table."
     split, data = about["split"], about["data"]
@@ -664,7 +662,7 @@ def summary(about: dict,  # content of run.json
     return (f"error rate {metrics['error_rate']:.1%} on {metrics['n_valid']} validation pictures "
             f"(95 % interval {low:.1%} to {high:.1%})")
 
-# %% ../nbs/14_shipping.ipynb #1e25132d
+# %% ../nbs/14_shipping.ipynb #fa9379f0
 def _page(about, history, images):
     "The report as HTML."
     n_frozen = sum(row["stage"] == "frozen" for row in history)
@@ -691,7 +689,7 @@ def _page(about, history, images):
 </main></body></html>
 """
 
-# %% ../nbs/14_shipping.ipynb #9edd6e28
+# %% ../nbs/14_shipping.ipynb #d35fd6df
 def report(run: Run | str | Path,  # a run, or its folder
            data: str | Path | None = None,  # folder of the pictures; default: where training found them
            ) -> Path:  # the page
@@ -705,7 +703,7 @@ def report(run: Run | str | Path,  # a run, or its folder
     _put(folder / REPORT, lambda part: part.write_text(page, encoding="utf-8"))
     return folder / REPORT
 
-# %% ../nbs/14_shipping.ipynb #387c432c
+# %% ../nbs/14_shipping.ipynb #505473b5
 def _refuse_other_data(folder, before, now):
     "RunError if a run is to be continued with something else than what it began with."
     for what in ("architecture", "vocabulary", "profile", "seed"):
@@ -739,7 +737,7 @@ def train_run(learn,  # a Learner from `pet_learner`; its profile says how to tr
     about["seconds"] = round(checkpoint.seconds, 1)
     return _finish(learn, folder, about, checkpoint.rows, cbs)
 
-# %% ../nbs/14_shipping.ipynb #4187019e
+# %% ../nbs/14_shipping.ipynb #9f06e2e4
 @dataclass(frozen=True)
 class Prediction:
     "What a run says about one picture."
@@ -747,7 +745,7 @@ class Prediction:
     top: tuple = ()  # pairs (breed, probability), most probable first; empty if the picture cannot be used
     problem: str | None = None  # why it cannot be used, in one line
 
-# %% ../nbs/14_shipping.ipynb #be8a9a78
+# %% ../nbs/14_shipping.ipynb #3832069c
 def _batches(run, paths):
     "Mini-batches of pictures, prepared as `pet_block` prepares validation pictures."
     block, normalisation = pet_block(run.profile), run.about["normalisation"]
