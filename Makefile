@@ -42,7 +42,7 @@ course: install
 	python course.py
 
 test: $(READY)
-	nbdev_test --n_workers 2 --do_print
+	OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --do_print
 	pytest --nbval nbs -q
 	pytest tests
 

@@ -17,8 +17,8 @@ suppress_warnings = ["mystnb.unknown_mime_type"]
 
 NBS = Path(__file__).resolve().parent.parent / "nbs"
 CONTENTS = [
-    ("Data", ["0[1-3]_*"]),
-    ("Training", ["04_*"]),
+    ("Data", ["0[1-4]_*"]),
+    ("Loss", ["05_*", "06_*"]),
     ("Practice", ["14_*"]),
     ("Appendix: how PaperPets are drawn", ["00_paperpets", "paperpets/*"]),
     ("Appendix: the command line", ["20_*"]),
@@ -39,6 +39,8 @@ def prepare(app, docname, source):
             text = "".join(cell["source"])
             if re.search(r"^#\|\s*(hide|default_exp)\b", text, re.M):
                 cell["metadata"]["tags"] = ["remove-cell"]
+            if alt := re.search(r"^#\|\s*fig-alt:\s*(.+)$", text, re.M):
+                cell["metadata"]["mystnb"] = {"image": {"alt": alt[1]}}
             cell["source"] = re.sub(r"^#\|.*\n?", "", text, flags=re.M)
     if docname == root_doc:
         contents = "\n\n".join(toctree(*part) for part in CONTENTS)
