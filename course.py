@@ -19,15 +19,14 @@ from nbclient.exceptions import CellExecutionError
 ROOT = Path(__file__).resolve().parent
 NBS, OUT = ROOT / "nbs", ROOT / "_course"
 RUN = OUT / "run"  # what training writes: model, metrics, report
+# The notebooks of nbs/paperpets/ in reading order: each imports only those before it.
+PAPERPETS = ["noise", "shapes", "light", "breeds", "coat", "pose", "head", "profile", "body", "scene", "sheets", "dataset"]
 
 
 def chapters():
     "Notebooks in reading order: the drawing of PaperPets first, because every chapter uses it."
     own = sorted(NBS.glob("paperpets/*.ipynb"), key=lambda nb: PAPERPETS.index(nb.stem))
     return own + sorted(nb for nb in NBS.glob("*.ipynb") if nb.stem[:2].isdigit())
-
-
-PAPERPETS = ["noise", "shapes", "light", "breeds", "coat", "pose", "head", "profile", "body", "scene", "sheets", "dataset"]
 
 
 def code_of(nb):

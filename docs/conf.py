@@ -1,7 +1,11 @@
 "Sphinx: the notebooks of nbs/ as web pages, with the outputs they store."
 import json
 import re
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from course import PAPERPETS
 
 project, author, language = "petbreeds", "The petbreeds authors", "en"
 extensions = ["myst_nb", "sphinx_design", "sphinx_copybutton", "sphinx_togglebutton"]
@@ -20,7 +24,7 @@ CONTENTS = [
     ("Data", ["0[1-4]_*"]),
     ("Loss", ["05_*", "06_*"]),
     ("Practice", ["14_*"]),
-    ("Appendix: how PaperPets are drawn", ["00_paperpets", "paperpets/*"]),
+    ("Appendix: how PaperPets are drawn", ["00_paperpets", *(f"paperpets/{name}" for name in PAPERPETS)]),
     ("Appendix: the command line", ["20_*"]),
 ]
 
