@@ -6,7 +6,7 @@
 __all__ = ['PROFILES', 'TORCHVISION', 'Profile', 'profile_for', 'open_picture', 'OpenPicture', 'stats_for', 'pet_block',
            'breed_splitter', 'workers_for', 'batch_size', 'pet_dls']
 
-# %% ../nbs/03_datablock.ipynb #a2839915
+# %% ../nbs/03_datablock.ipynb #937d9c3e
 import multiprocessing
 import os
 import random
@@ -30,7 +30,7 @@ with warnings.catch_warnings():  # fastai and timm use a part of torch that torc
 
 from .layout import DataError, breed_of, official_splitter, usable_images
 
-# %% ../nbs/03_datablock.ipynb #615a333b
+# %% ../nbs/03_datablock.ipynb #13a87078
 @dataclass(frozen=True)
 class Profile:
     "All that depends on the source of the pictures and on the device; `dataclasses.replace` makes a changed copy."
@@ -46,16 +46,16 @@ class Profile:
     precision: str = "auto"     # 'fp32', 'bf16', 'fp16', or 'auto': the fastest on the device
     channels_last: bool = True  # keep activations as height x width x channels, which convolutions like
 
-# %% ../nbs/03_datablock.ipynb #c48cda20
+# %% ../nbs/03_datablock.ipynb #f8664d9f
 PROFILES = {
     "oxford": Profile("oxford", item_size=460, size=224, bs=64, arch="resnet34", weights="imagenet",
                       epochs=2, freeze_epochs=1, lr=2e-3),
     "paper": Profile("paper", item_size=160, size=128, bs=32, arch="lcnet_050", weights="none",
-                     epochs=12, freeze_epochs=0, lr=6e-3),
+                     epochs=16, freeze_epochs=0, lr=3e-3),
     "folder": Profile("folder", item_size=160, size=128, bs=32, arch="lcnet_050", weights="auto",
                       epochs=4, freeze_epochs=1, lr=6e-3)}
 
-# %% ../nbs/03_datablock.ipynb #c808a0d6
+# %% ../nbs/03_datablock.ipynb #f79fc025
 def profile_for(source: str | Path,  # 'paper', 'oxford', or a folder that `get_pets` returned
                ) -> Profile:  # for a folder of one's own: 'folder', large where there is a GPU
     "The profile of a source of pictures, told by its name."
@@ -68,7 +68,7 @@ def profile_for(source: str | Path,  # 'paper', 'oxford', or a folder that `get_
         return replace(PROFILES["oxford"], name="folder", weights="auto")
     return PROFILES["folder"]
 
-# %% ../nbs/03_datablock.ipynb #998eb51b
+# %% ../nbs/03_datablock.ipynb #16231c9e
 def open_picture(file: str | Path,  # a picture that Pillow can read, whatever its extension claims
                  size: int | None = None,  # px; a JPEG may come at 1/2, 1/4 or 1/8, no side below this; None: as stored
                 ) -> PILImage:  # RGB, upright; what was transparent is white
@@ -82,7 +82,7 @@ def open_picture(file: str | Path,  # a picture that Pillow can read, whatever i
         picture = Image.alpha_composite(paper, picture.convert("RGBA"))
     return PILImage.create(picture.convert("RGB"))
 
-# %% ../nbs/03_datablock.ipynb #8936a50f
+# %% ../nbs/03_datablock.ipynb #916679cd
 class OpenPicture(Transform):
     "`open_picture` as the first transform of an item."
     def __init__(self, size: int | None = None):  # px, see `open_picture`
@@ -91,7 +91,7 @@ class OpenPicture(Transform):
     def encodes(self, item):
         return open_picture(item, self.size) if isinstance(item, str | Path) else PILImage.create(item)
 
-# %% ../nbs/03_datablock.ipynb #4049b55b
+# %% ../nbs/03_datablock.ipynb #8a613089
 TORCHVISION = {function.__name__: function for function, meta in model_meta.items() if "weights" in meta}
 
 
@@ -101,7 +101,7 @@ def stats_for(arch: str,  # a name that torchvision and fastai know, else one of
     published = None if arch in TORCHVISION else timm.get_pretrained_cfg(arch, allow_unregistered=True)
     return (published.mean, published.std) if published else imagenet_stats
 
-# %% ../nbs/03_datablock.ipynb #4a3330c1
+# %% ../nbs/03_datablock.ipynb #a69880c7
 def pet_block(profile: Profile,  # sizes and architecture
               splitter=None,  # from paths to (training indices, validation indices); None: `breed_splitter()`
              ) -> DataBlock:  # takes a folder with images/ as its source
@@ -115,7 +115,7 @@ def pet_block(profile: Profile,  # sizes and architecture
         item_tfms=Resize(profile.item_size),
         batch_tfms=[*aug_transforms(size=profile.size, min_scale=0.75), Normalize.from_stats(mean, std, cuda=False)])
 
-# %% ../nbs/03_datablock.ipynb #15453923
+# %% ../nbs/03_datablock.ipynb #94ffff21
 def breed_splitter(valid_share: float = 0.2,  # 0..1, of each breed; at least one picture if there are two
                    seed: int = 42,  # the same seed, the same split
                   ):  # a fastai splitter: from picture paths to (training indices, validation indices)
@@ -129,7 +129,7 @@ def breed_splitter(valid_share: float = 0.2,  # 0..1, of each breed; at least on
         return L(sorted(set(range(len(items))) - set(valid))), L(sorted(valid))
     return split
 
-# %% ../nbs/03_datablock.ipynb #eb9f2b3e
+# %% ../nbs/03_datablock.ipynb #9d113bca
 def _check_split(train, valid, path, say):
     "DataError unless there are two breeds or more, each with two pictures or more, one of them for training."
     taught, checked = (Counter(breed_of(file) for file in part) for part in (train, valid))
@@ -151,7 +151,7 @@ def _few(names, most=3):
     "The first names of a list, and how many more there are."
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
-# %% ../nbs/03_datablock.ipynb #152ae449
+# %% ../nbs/03_datablock.ipynb #6a128731
 def workers_for(device: torch.device | str = "cpu",  # where the network computes
                ) -> int:  # worker processes for opening pictures: 0, at most 2 beside a network on the same cores, else up to 16
     "How many worker processes to use on this machine."
@@ -160,7 +160,7 @@ def workers_for(device: torch.device | str = "cpu",  # where the network compute
         return 0
     return min(defaults.cpus, 16 if torch.device(device).type == "cuda" else 2)
 
-# %% ../nbs/03_datablock.ipynb #9dc5470c
+# %% ../nbs/03_datablock.ipynb #a5b4232c
 def batch_size(profile: Profile,  # its `bs` is the most that we choose
                n_train: int,  # training pictures
                bs: int | None = None,  # what the reader asked for; DataError if it does not fit
@@ -174,7 +174,7 @@ def batch_size(profile: Profile,  # its `bs` is the most that we choose
         say(f"only {n_train} training pictures: mini-batches of {fitting} instead of {profile.bs}")
     return fitting
 
-# %% ../nbs/03_datablock.ipynb #3652c9d4
+# %% ../nbs/03_datablock.ipynb #ff113035
 def _splitter(path, valid, seed, say):
     "The splitter asked for, and its name: random, with a word about it, where there is no official split."
     if valid not in ("official", "random"):
@@ -199,7 +199,7 @@ def _parts(path, valid, seed, say):
     _check_split(files[train], files[held_back], path, say)
     return train, held_back, name
 
-# %% ../nbs/03_datablock.ipynb #626afaf4
+# %% ../nbs/03_datablock.ipynb #afb87fdd
 def pet_dls(path: str | Path,  # a folder that holds images/, as `get_pets` returns
             profile: Profile | None = None,  # sizes, architecture, batch size; None: `profile_for(path)`
             valid: str = "official",  # 'official' (annotations/test.txt validates) or 'random' (a fifth of each breed)
