@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['FORMAT', 'FORMAT_VERSION', 'MODEL', 'ABOUT', 'HISTORY', 'REPORT', 'CHECKPOINT', 'EXPECTED', 'STYLE', 'ONE', 'TWO',
            'LINE', 'RunError', 'fingerprint', 'describe', 'is_run', 'check_folder', 'Checkpoint', 'read_history',
-           'error_interval', 'save_run', 'read_run', 'Run', 'load_run', 'most_confused', 'summary', 'report',
-           'train_run', 'Prediction', 'predict']
+           'save_run', 'read_run', 'Run', 'load_run', 'most_confused', 'summary', 'report', 'train_run', 'Prediction',
+           'predict']
 
-# %% ../nbs/14_shipping.ipynb #1661491e
+# %% ../nbs/14_shipping.ipynb #33fdd763
 import base64
 import csv
 import hashlib
@@ -27,7 +27,12 @@ from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
-# %% ../nbs/14_shipping.ipynb #d6246f2b
+# %% ../nbs/14_shipping.ipynb #e72df947
+import petbreeds
+from .baseline import error_interval, fit_stages, pet_model, pet_stages  # before torch: it tells its threads how to wait
+from .blocks import Profile, pet_block
+
+# %% ../nbs/14_shipping.ipynb #3cef9f57
 import torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.data.core import TfmdDL, TfmdLists
@@ -39,11 +44,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-import petbreeds
-from .baseline import fit_stages, pet_model, pet_stages
-from .blocks import Profile, pet_block
-
-# %% ../nbs/14_shipping.ipynb #2a6f77b4
+# %% ../nbs/14_shipping.ipynb #0ccbdc85
 FORMAT, FORMAT_VERSION = "petbreeds-run", 1
 MODEL, ABOUT, HISTORY, REPORT = "model.safetensors", "run.json", "history.csv", "report.html"
 CHECKPOINT = "checkpoint.safetensors"
@@ -52,7 +53,7 @@ CHECKPOINT = "checkpoint.safetensors"
 class RunError(ValueError):
     "Something is wrong with a run; the message is one line: what, where, and what to do."
 
-# %% ../nbs/14_shipping.ipynb #3d6a0db2
+# %% ../nbs/14_shipping.ipynb #f00639d6
 def _put(path, write):
     "Let `write` make a file beside `path`, then move it there; RunError if the place cannot be written."
     part = path.with_name(path.name + ".part")
@@ -64,13 +65,13 @@ def _put(path, write):
             part.unlink()
         raise RunError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from None
 
-# %% ../nbs/14_shipping.ipynb #7b9c8667
+# %% ../nbs/14_shipping.ipynb #7d859791
 def fingerprint(lines,  # strings, in any order
                 ) -> str:  # 16 hexadecimal digits
     "A short digest (SHA-256) that changes when any line does."
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
-# %% ../nbs/14_shipping.ipynb #f86a05e3
+# %% ../nbs/14_shipping.ipynb #09f7a4e4
 def _versions():
     "What ran: Python, the platform and the libraries that numbers depend on."
     libraries = ("fastai", "fastcore", "torch", "torchvision", "timm", "safetensors")
@@ -92,7 +93,7 @@ def _data_facts(dls, source):
             "split": {"how": dls.split, "seed": dls.seed, "n_train": len(names["train"]),
                       "n_valid": len(names["valid"]), "fingerprint": split}}
 
-# %% ../nbs/14_shipping.ipynb #26bc93f6
+# %% ../nbs/14_shipping.ipynb #bea63cd4
 def _normalisation(dls):
     "Mean and standard deviation that pictures are normalised with, or None."
     for transform in dls.valid.after_batch.fs:
@@ -110,7 +111,7 @@ def describe(learn,  # a Learner from `pet_learner`
             "profile": asdict(learn.profile), "vocabulary": list(learn.dls.vocab), **_data_facts(learn.dls, source),
             "normalisation": _normalisation(learn.dls), "versions": _versions(), "metrics": {}}
 
-# %% ../nbs/14_shipping.ipynb #08c96313
+# %% ../nbs/14_shipping.ipynb #f64aae3b
 def _as_json(about):
     "JSON with an indent, but a list of numbers on one line."
     text = json.dumps(about, indent=1, ensure_ascii=False)
@@ -120,7 +121,7 @@ def _as_json(about):
 def _write_about(folder, about):
     _put(folder / ABOUT, lambda part: part.write_text(_as_json(about), encoding="utf-8"))
 
-# %% ../nbs/14_shipping.ipynb #bb5dab5e
+# %% ../nbs/14_shipping.ipynb #039b74d3
 def is_run(folder: Path,  # any folder
            ) -> bool:
     "Whether `folder` holds a run of this format, complete or not."
@@ -130,7 +131,7 @@ def is_run(folder: Path,  # any folder
         return False
     return isinstance(about, dict) and about.get("format") == FORMAT
 
-# %% ../nbs/14_shipping.ipynb #d2fc5c71
+# %% ../nbs/14_shipping.ipynb #8749f012
 def check_folder(folder: str | Path,  # where a new run shall be
                  overwrite: bool = False,  # may it replace another run?
                  ) -> None:
@@ -148,7 +149,7 @@ def check_folder(folder: str | Path,  # where a new run shall be
         raise RunError(f"{folder} already holds a run: choose a new folder, or say --overwrite, "
                        "or --resume if it was interrupted")
 
-# %% ../nbs/14_shipping.ipynb #afc5fc21
+# %% ../nbs/14_shipping.ipynb #a7d19bd1
 def _claim(folder, about, overwrite=False):
     "Make `folder` the place of a new run; RunError if it cannot be, or if it holds something else."
     check_folder(folder, overwrite)
@@ -160,7 +161,7 @@ def _claim(folder, about, overwrite=False):
     for name in (MODEL, HISTORY, REPORT, CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
 
-# %% ../nbs/14_shipping.ipynb #3b93e4b9
+# %% ../nbs/14_shipping.ipynb #dc5c62ed
 def _pack_optimizer(opt):
     "State of a fastai optimizer as (tensors, plain values), by number of the parameter."
     tensors, plain = {}, {}
@@ -172,7 +173,7 @@ def _pack_optimizer(opt):
                 plain[f"{number}.{name}"] = value
     return tensors, plain
 
-# %% ../nbs/14_shipping.ipynb #113dd1ca
+# %% ../nbs/14_shipping.ipynb #07ed808f
 def _unpack_optimizer(opt, tensors, plain):
     "The inverse of `_pack_optimizer`; each tensor gets the memory layout of its parameter."
     parameters = [parameter for parameter, *_ in opt.all_params()]
@@ -187,7 +188,7 @@ def _unpack_optimizer(opt, tensors, plain):
         states[int(number)][name] = torch.empty_like(like, requires_grad=False).copy_(value)
     opt.load_state_dict({"state": states, "hypers": opt.hypers})
 
-# %% ../nbs/14_shipping.ipynb #8d16232e
+# %% ../nbs/14_shipping.ipynb #47222a4e
 class Checkpoint(Callback):
     "After each epoch, keep in `folder` all that is needed to go on from there."
     order = 80  # after Recorder (50) and SkipToEpoch (70)
@@ -205,7 +206,7 @@ class Checkpoint(Callback):
     def after_cancel_epoch(self):
         self.cancelled = True
 
-# %% ../nbs/14_shipping.ipynb #dabdb849
+# %% ../nbs/14_shipping.ipynb #998077f0
 @patch
 def before_epoch(self: Checkpoint):
     "An epoch that is to run; within a stage, the first one goes on with the optimizer as it was."
@@ -223,7 +224,7 @@ def after_epoch(self: Checkpoint):
         self.seconds, self.since = self.seconds + time.monotonic() - self.since, time.monotonic()
         self.save()
 
-# %% ../nbs/14_shipping.ipynb #d9291ed3
+# %% ../nbs/14_shipping.ipynb #435f85b0
 @patch
 def row(self: Checkpoint) -> dict:
     "The epoch that just ended: its number, the stage, losses and error rate."
@@ -231,7 +232,7 @@ def row(self: Checkpoint) -> dict:
     numbers = {name: float(value) for name, value in logged.items() if name not in ("epoch", "time")}
     return {"epoch": len(self.rows) + 1, "stage": "frozen" if self.opt.frozen_idx else "all layers", **numbers}
 
-# %% ../nbs/14_shipping.ipynb #32718d47
+# %% ../nbs/14_shipping.ipynb #d6512c90
 @patch
 def save(self: Checkpoint):
     "Write checkpoint and history; if that fails, stop training and keep the reason in `problem`."
@@ -249,7 +250,7 @@ def save(self: Checkpoint):
     if self.tell:
         self.tell(self.rows[-1])
 
-# %% ../nbs/14_shipping.ipynb #2b61429e
+# %% ../nbs/14_shipping.ipynb #f42c7ca5
 @patch
 def load(self: Checkpoint, learn):
     "Take up what an earlier training left in the folder, if anything; RunError if it is damaged or does not fit."
@@ -267,7 +268,7 @@ def load(self: Checkpoint, learn):
         reason = str(error).strip().splitlines()[0]
         raise RunError(f"{path} cannot be continued ({reason}): start again with --overwrite") from None
 
-# %% ../nbs/14_shipping.ipynb #355bf250
+# %% ../nbs/14_shipping.ipynb #a94d594f
 @patch
 def restore_stage(self: Checkpoint):
     "Optimizer, loss scaling and running mean of the loss, as they were when the last epoch ended."
@@ -278,7 +279,7 @@ def restore_stage(self: Checkpoint):
     if self.saved["scaler"] and getattr(self.learn, "scaler", None):
         self.learn.scaler.load_state_dict(self.saved["scaler"])
 
-# %% ../nbs/14_shipping.ipynb #5e1fe7fc
+# %% ../nbs/14_shipping.ipynb #3537aab9
 def _write_history(folder, rows):
     "history.csv: one line an epoch."
     def write(part):
@@ -300,18 +301,7 @@ def read_history(folder: Path,  # folder of a run
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise RunError(f"cannot read {path}: {error}; copy the run again, or train anew") from None
 
-# %% ../nbs/14_shipping.ipynb #b6d60cff
-def error_interval(wrong: int,  # how many answers were wrong
-                   n: int,  # of how many, at least 1
-                   z: float = 1.96,  # how many standard errors; 1.96 covers 95 %
-                   ) -> tuple[float, float]:  # lowest and highest plausible error rate, each in 0..1
-    "Wilson's interval for an error rate (E. B. Wilson, 1927); holds for small `n` and for no error at all."
-    rate, shrink = wrong / n, 1 + z * z / n
-    centre = (rate + z * z / (2 * n)) / shrink
-    half = z * math.sqrt(rate * (1 - rate) / n + (z / (2 * n)) ** 2) / shrink
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-# %% ../nbs/14_shipping.ipynb #8c125a77
+# %% ../nbs/14_shipping.ipynb #75fdc682
 def _results(learn, cbs=()):
     "Metrics, confusion matrix (rows: true breed) and worst mistakes on the validation pictures."
     with learn.no_bar(), learn.no_logging():
@@ -326,7 +316,7 @@ def _results(learn, cbs=()):
     mistakes = [_mistake(learn.dls, i, probabilities[i], int(labels[i])) for i in worst]
     return {"metrics": metrics, "confusion": confusion.tolist(), "mistakes": mistakes}
 
-# %% ../nbs/14_shipping.ipynb #eaf831c3
+# %% ../nbs/14_shipping.ipynb #492baba1
 def _finite(number):
     "A float, or None where JSON has no word for it."
     return float(number) if math.isfinite(number) else None
@@ -339,7 +329,7 @@ def _mistake(dls, number, probabilities, label):
     return {"image": file, "breed": dls.vocab[label], "probability_of_breed": _finite(probabilities[label]),
             "predicted": dls.vocab[best], "probability": _finite(probabilities[best])}
 
-# %% ../nbs/14_shipping.ipynb #8cd2747f
+# %% ../nbs/14_shipping.ipynb #a68c48a8
 def _finish(learn, folder, about, rows, cbs=()):
     "Write the files of a run whose training is over, the checkpoint last of all."
     about = {**about, **_results(learn, cbs), "finished": True}
@@ -351,24 +341,24 @@ def _finish(learn, folder, about, rows, cbs=()):
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return load_run(folder)
 
-# %% ../nbs/14_shipping.ipynb #416c32af
+# %% ../nbs/14_shipping.ipynb #a7e43bd4
 def save_run(learn,  # a trained Learner from `pet_learner`
              folder: str | Path,  # a folder that is not there yet, or is empty
              source=None,  # what the data was asked for with, for run.json; default: its folder
              overwrite: bool = False,  # replace a run that is there
              ) -> "Run":  # the run, read back
     "Keep a network that was trained by any of fastai's methods; the history is that of the last fit."
+    if not getattr(learn.recorder, "values", None):
+        raise RunError("this learner has not been trained: call fit_one_cycle or fine_tune first")
     folder, about = Path(folder), describe(learn, source)
     stage = "frozen" if learn.opt.frozen_idx else "all layers"
     names = learn.recorder.metric_names[1:]
     rows = [{"epoch": epoch, "stage": stage, **dict(zip(names, map(float, values)))}
             for epoch, values in enumerate(learn.recorder.values, 1)]
-    if not rows:
-        raise RunError("this learner has not been trained: call fit_one_cycle or fine_tune first")
     _claim(folder, about, overwrite)
     return _finish(learn, folder, about, rows)
 
-# %% ../nbs/14_shipping.ipynb #b84616f4
+# %% ../nbs/14_shipping.ipynb #ec3dd722
 EXPECTED = {"architecture": str, "weights": str, "seed": int, "profile": dict, "vocabulary": list, "data": dict,
             "split": dict, "versions": dict, "metrics": dict, "finished": bool}
 
@@ -392,7 +382,7 @@ def read_run(folder: str | Path,  # folder of a run
                        f"continue with 'petbreeds train --resume --out {folder}'")
     return about
 
-# %% ../nbs/14_shipping.ipynb #1cb29ff1
+# %% ../nbs/14_shipping.ipynb #febf06e9
 def _check_about(path, about):
     "RunError unless the content of run.json makes sense."
     if not isinstance(about, dict) or about.get("format") != FORMAT:
@@ -405,7 +395,7 @@ def _check_about(path, about):
     if wrong:
         raise RunError(f"{path} is damaged: '{wrong[0]}' is missing or makes no sense; copy the run again, or train anew")
 
-# %% ../nbs/14_shipping.ipynb #a60a1c80
+# %% ../nbs/14_shipping.ipynb #dc58751d
 def _doubts(about):
     "Pairs (name, is something wrong with it?) for the parts of run.json that can be wrong in themselves."
     words, profile, done = about["vocabulary"], about["profile"], about["finished"]
@@ -415,12 +405,13 @@ def _doubts(about):
     yield "profile", not all(_is_whole(profile.get(name), 8, 4096) for name in ("size", "item_size"))
     yield "profile", not _is_whole(profile.get("bs"), 1, 2**16) or _profile(profile) is None
     yield "data", not all(isinstance(about["data"].get(name), str) for name in ("source", "folder", "fingerprint"))
+    yield "split", about["split"].get("how") not in ("official", "random") or not isinstance(about["split"].get("fingerprint"), str)
     yield "normalisation", not _is_normalisation(about.get("normalisation"))
     yield "metrics", done and not (_is_number(metrics.get("error_rate")) and _is_whole(metrics.get("n_valid"), 1, 10**9))
     yield "confusion", done and not _is_confusion(about.get("confusion"), len(words))
     yield "mistakes", done and not _are_mistakes(about.get("mistakes"))
 
-# %% ../nbs/14_shipping.ipynb #72ed5f52
+# %% ../nbs/14_shipping.ipynb #38d5abfa
 def _is_whole(value, low, high):
     return type(value) is int and low <= value <= high
 
@@ -436,7 +427,7 @@ def _profile(values):
     except (TypeError, ValueError):
         return None
 
-# %% ../nbs/14_shipping.ipynb #4088e0dc
+# %% ../nbs/14_shipping.ipynb #1f560126
 def _is_normalisation(value):
     if value is None:
         return True
@@ -455,7 +446,7 @@ def _are_mistakes(rows):
         isinstance(row, dict) and all(isinstance(row.get(name), str) for name in texts)
         and all(row.get(name) is None or _is_number(row[name]) for name in numbers) for row in rows)
 
-# %% ../nbs/14_shipping.ipynb #031c3776
+# %% ../nbs/14_shipping.ipynb #d8213978
 @dataclass(frozen=True)
 class Run:
     "A finished run, ready to predict."
@@ -473,14 +464,14 @@ class Run:
         "Its breeds, in the order of its activations."
         return self.about["vocabulary"]
 
-# %% ../nbs/14_shipping.ipynb #8c37e4bb
+# %% ../nbs/14_shipping.ipynb #9d1ce14e
 def load_run(folder: str | Path,  # folder of a run
              device=None,  # where the network shall compute; default: a GPU if there is one
              ) -> Run:
     "Read a run without running any code of it; RunError in one line if it cannot be used."
     folder, about = Path(folder), read_run(folder)
     try:
-        model = pet_model(about["architecture"], len(about["vocabulary"]))
+        model = pet_model(about["architecture"], len(about["vocabulary"]), about["weights"])
     except ValueError as error:
         raise RunError(f"{folder / ABOUT} cannot be used: {error}") from None
     try:
@@ -494,7 +485,7 @@ def load_run(folder: str | Path,  # folder of a run
                        f"for {len(about['vocabulary'])} breeds; copy the run again, or train anew") from None
     return Run(folder, about, to_device(model.eval(), device or default_device()))
 
-# %% ../nbs/14_shipping.ipynb #fb25cec2
+# %% ../nbs/14_shipping.ipynb #7e83a948
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2126; --faint: #5d6872; --paper: #fff; --line: #d5dbe0; --one: #0072b2; --two: #b34700 }
 @media (prefers-color-scheme: dark) {
@@ -513,7 +504,7 @@ td, th { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px s
 .mistakes li { font-size: .85rem; line-height: 1.35 }
 """
 
-# %% ../nbs/14_shipping.ipynb #d00d8b7e
+# %% ../nbs/14_shipping.ipynb #369f8bd5
 ONE, TWO, LINE = "var(--one, #0072b2)", "var(--two, #b34700)", "var(--line, #9aa5ae)"  # also outside the page
 
 
@@ -530,7 +521,7 @@ def _axis(top):
     step = min((factor * power for factor in (1, 2, 5, 10)), key=lambda step: abs(step - rough))
     return [step * i for i in range(math.ceil((top or 1) / step - 1e-9) + 1)]
 
-# %% ../nbs/14_shipping.ipynb #be02bec9
+# %% ../nbs/14_shipping.ipynb #713fb7ce
 def _line(values, x, y, colour, dash):
     "A line through the finite values, with a dot at each."
     points = [(x(epoch), y(value)) for epoch, value in enumerate(values, 1) if math.isfinite(value)]
@@ -538,7 +529,7 @@ def _line(values, x, y, colour, dash):
     dots = "".join(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="2.5" fill="{colour}"/>' for px, py in points)
     return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>{dots}'
 
-# %% ../nbs/14_shipping.ipynb #ddeaf294
+# %% ../nbs/14_shipping.ipynb #388a605c
 def _frame(ticks, epochs, n_frozen, x, y):
     "Shading of the frozen epochs, ticks and their labels."
     parts = [f'<rect x="50" y="35" width="{290 * n_frozen / epochs:.1f}" height="140" fill="{LINE}" opacity=".45"/>'
@@ -549,7 +540,7 @@ def _frame(ticks, epochs, n_frozen, x, y):
     parts += [f'<text x="{x(epoch):.1f}" y="191" text-anchor="middle">{epoch}</text>' for epoch in shown]
     return [*parts, '<text x="195" y="209" text-anchor="middle">epoch</text>']
 
-# %% ../nbs/14_shipping.ipynb #b42a739d
+# %% ../nbs/14_shipping.ipynb #8fac25b9
 def _chart(title, unit, series, n_frozen=0):
     "An SVG line chart over epochs; `series` maps a name to one value an epoch; frozen epochs are shaded."
     epochs = max(map(len, series.values()))
@@ -566,7 +557,7 @@ def _chart(title, unit, series, n_frozen=0):
     parts.append(f'<text x="8" y="24" font-weight="700">{title} ({unit})</text>')
     return _svg(360, 215, f"{title} in {unit} over {epochs} epochs: {said}", parts, 34)
 
-# %% ../nbs/14_shipping.ipynb #7e3b772a
+# %% ../nbs/14_shipping.ipynb #0d7ec626
 def _matrix(confusion, breeds):
     "The confusion matrix as SVG: a row for each true breed, a column for each predicted one."
     n, left, top, cell = len(breeds), 190, 170, 15
@@ -587,7 +578,7 @@ def _matrix(confusion, breeds):
     said = f"Confusion matrix of {n} breeds; the table of confused pairs holds its largest entries"
     return _svg(left + cell * n + 10, top + cell * n + 10, said, parts, (left + cell * n + 10) / 14)
 
-# %% ../nbs/14_shipping.ipynb #7306f454
+# %% ../nbs/14_shipping.ipynb #44d792d0
 def most_confused(about: dict,  # content of run.json
                   n: int = 10,  # at most so many pairs
                   ) -> list[tuple[str, str, int]]:  # true breed, predicted breed, how often
@@ -607,7 +598,7 @@ def _table(caption, head, rows):
     body = "".join("<tr>" + "".join(map(cell, row)) + "</tr>" for row in rows)
     return f"<table><caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
 
-# %% ../nbs/14_shipping.ipynb #8044324a
+# %% ../nbs/14_shipping.ipynb #0ca90efb
 def _problem_with(path):
     "Why a file cannot be used as a picture, or None."
     if not path.exists():
@@ -627,7 +618,7 @@ def _problem_with(path):
         return f"damaged or unreadable ({getattr(error, 'strerror', None) or error}): copy it again"
     return None
 
-# %% ../nbs/14_shipping.ipynb #6c41cc16
+# %% ../nbs/14_shipping.ipynb #9d5c4228
 def _thumbnail(images, name):
     "A picture of the data as a data URI, 320 px at most; None if it is not there."
     path = (images / name).resolve()
@@ -638,7 +629,7 @@ def _thumbnail(images, name):
     image.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
-# %% ../nbs/14_shipping.ipynb #6b7c475e
+# %% ../nbs/14_shipping.ipynb #daf30c34
 def _percent(share):
     return "not a number" if share is None else f"{share:.1%}"
 
@@ -659,7 +650,7 @@ def _mistakes(about, images):
             "or name its folder: <code>petbreeds report RUN --data FOLDER</code>.</p>") if missing else ""
     return f'{note}<ul class="mistakes">{"".join(items)}</ul>'
 
-# %% ../nbs/14_shipping.ipynb #578cda46
+# %% ../nbs/14_shipping.ipynb #617d03d9
 def _settings(about):
     "What was set and what ran, as rows of a table."
     split, data = about["split"], about["data"]
@@ -678,7 +669,7 @@ def summary(about: dict,  # content of run.json
     return (f"error rate {metrics['error_rate']:.1%} on {metrics['n_valid']} validation pictures "
             f"(95 % interval {low:.1%} to {high:.1%})")
 
-# %% ../nbs/14_shipping.ipynb #8a98cc48
+# %% ../nbs/14_shipping.ipynb #277b8b3f
 def _training(history):
     "The curves, and their numbers as a table."
     n_frozen = sum(row["stage"] == "frozen" for row in history)
@@ -694,7 +685,7 @@ def _confused(about):
     pairs = most_confused(about)
     return _table("True breed, what it was taken for, how often", ("breed", "taken for", "times"), pairs) if pairs else "<p>None.</p>"
 
-# %% ../nbs/14_shipping.ipynb #dd20dba4
+# %% ../nbs/14_shipping.ipynb #f0e91af9
 def _page(about, history, images):
     "The report as HTML."
     rate, breeds = about["metrics"]["error_rate"], about["vocabulary"]
@@ -713,7 +704,7 @@ def _page(about, history, images):
 </main></body></html>
 """
 
-# %% ../nbs/14_shipping.ipynb #d181023a
+# %% ../nbs/14_shipping.ipynb #58c708f1
 def report(run: Run | str | Path,  # a run, or its folder
            data: str | Path | None = None,  # folder of the pictures; default: where training found them
            ) -> Path:  # the page
@@ -727,7 +718,7 @@ def report(run: Run | str | Path,  # a run, or its folder
     _put(folder / REPORT, lambda part: part.write_text(page, encoding="utf-8"))
     return folder / REPORT
 
-# %% ../nbs/14_shipping.ipynb #e2931d24
+# %% ../nbs/14_shipping.ipynb #12b9d839
 def _refuse_other_data(folder, before, now):
     "RunError if a run is to be continued with something else than what it began with."
     for what in ("architecture", "vocabulary", "profile", "seed"):
@@ -738,7 +729,7 @@ def _refuse_other_data(folder, before, now):
             raise RunError(f"{folder} began with other pictures than {now['data']['folder']} holds now: "
                            "put them back, or train anew in another folder")
 
-# %% ../nbs/14_shipping.ipynb #61efcf83
+# %% ../nbs/14_shipping.ipynb #90bb2796
 def train_run(learn,  # a Learner from `pet_learner`; its profile says how to train
               folder: str | Path,  # where the run shall be
               source=None,  # what the data was asked for with, for run.json
@@ -761,7 +752,7 @@ def train_run(learn,  # a Learner from `pet_learner`; its profile says how to tr
     about["seconds"] = round(checkpoint.seconds, 1)
     return _finish(learn, folder, about, checkpoint.rows, cbs)
 
-# %% ../nbs/14_shipping.ipynb #10ba3d01
+# %% ../nbs/14_shipping.ipynb #ff05aa9b
 @dataclass(frozen=True)
 class Prediction:
     "What a run says about one picture."
@@ -769,18 +760,18 @@ class Prediction:
     top: tuple = ()  # pairs (breed, probability), most probable first; empty if the picture cannot be used
     problem: str | None = None  # why it cannot be used, in one line
 
-# %% ../nbs/14_shipping.ipynb #d7893c2b
+# %% ../nbs/14_shipping.ipynb #1d39d7d3
 def _batches(run, paths):
     "Mini-batches of pictures, prepared as `pet_block` prepares validation pictures."
     block, normalisation = pet_block(run.profile), run.about["normalisation"]
     after_batch = [transform for transform in block.batch_tfms if not isinstance(transform, Normalize)]
     if normalisation:
         after_batch.append(Normalize.from_stats(**normalisation, cuda=False))
-    files = TfmdLists(paths, block.type_tfms[0], split_idx=1)
+    files = TfmdLists(paths, block.type_tfms[0], split_idx=1, do_setup=False)
     device = next(run.model.parameters()).device
     return TfmdDL(files, bs=run.profile.bs, num_workers=0, device=device, after_item=block.item_tfms, after_batch=after_batch)
 
-# %% ../nbs/14_shipping.ipynb #6ba3a6cb
+# %% ../nbs/14_shipping.ipynb #6fb18fde
 def predict(run: Run | str | Path,  # a run, or its folder
             images,  # paths of pictures
             k: int = 5,  # how many breeds to name for each

@@ -1,196 +1,315 @@
-"The command line as its users meet it: the main job, interruption, and bad input, in processes of their own."
-import csv
+"The petbreeds command, as a shell runs it: the main job, interruptions, and every kind of bad input."
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from petbreeds import cli
 from petbreeds.paperpets import make_paperpets
 
-SMALL = ["--size", "64", "--bs", "16", "--weights", "none", "--epochs", "2"]
+SMALL = ["--arch", "lcnet_050", "--weights", "none", "--size", "64", "--bs", "8"]
 
 
-def petbreeds(*arguments, **environment):
-    "Run the command; one thread, as little variation as can be."
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", **environment}
-    command = [sys.executable, "-m", "petbreeds.cli", *map(str, arguments)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+def command(*arguments):
+    return [sys.executable, "-m", "petbreeds.cli", *map(str, arguments)]
 
 
-def refused(*arguments, says, **environment):
-    "The command fails with one clear line."
-    done = petbreeds(*arguments, **environment)
-    assert done.returncode in (1, 2), done.stdout + done.stderr
-    assert "Traceback" not in done.stderr and "internal error" not in done.stderr
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("petbreeds:") and re.search(says, last), done.stderr
+def shell(*arguments, **options):
+    "Run the command in a process of its own."
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    "An empty working folder and an empty home for pictures."
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PETBREEDS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PETBREEDS_DATA", raising=False)
+    monkeypatch.delenv(cli.DEBUG, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def petbreeds(here, capsys):
+    "Run the command in this process: (status, stdout, stderr)."
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            cli.main(list(map(str, arguments)))
+        said = capsys.readouterr()
+        return end.value.code, said.out, said.err
+    return run
 
 
 @pytest.fixture(scope="module")
 def pets(tmp_path_factory):
-    return make_paperpets(tmp_path_factory.mktemp("data") / "paperpets", per_breed=4, scale=0.3)
+    return make_paperpets(tmp_path_factory.mktemp("data") / "pets", per_breed=4, scale=0.3)
 
 
 @pytest.fixture(scope="module")
-def run(pets, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "first"
-    done = petbreeds("train", "--data", pets, *SMALL, "--out", folder)
+def finished(pets, tmp_path_factory):
+    "The main job, once: what it printed, and its run."
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return shell("train", "--data", pets, *SMALL, "--epochs", 3, "--out", folder), folder
+
+
+def listing(folder):
+    "Every file below a folder with its content."
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# ---- the main job
+
+def test_training_says_how_well_it_did_and_where_the_report_is(finished):
+    done, folder = finished
     assert done.returncode == 0, done.stderr
-    assert "error rate" in done.stdout and str(folder / "report.html") in done.stdout
-    return folder
+    lines = done.stdout.splitlines()
+    assert [line.split()[:2] for line in lines[:3]] == [["epoch", f"{epoch}/3"] for epoch in (1, 2, 3)]
+    about = json.loads((folder / "run.json").read_text())
+    rate, n = about["metrics"]["error_rate"], about["metrics"]["n_valid"]
+    assert lines[3].startswith(f"error rate {rate:.1%} on {n} validation pictures (95 % interval ")
+    assert lines[-1] == f"report: {folder / 'report.html'}"
+    assert all(re.fullmatch(r"  \w+ taken for \w+: \d+", line) for line in lines[4:-1]) and len(lines) > 5
+    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "run.json", "history.csv", "report.html"}
+    assert "\x1b" not in done.stdout + done.stderr and "Traceback" not in done.stderr
+    assert about["profile"]["epochs"] == 3 and about["profile"]["freeze_epochs"] == 0 and about["seed"] == 42
 
 
-def history(folder):
-    with open(folder / "history.csv", newline="") as file:
-        return list(csv.DictReader(file))
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(petbreeds, pets, finished):
+    same = petbreeds("train", "--data", pets, *SMALL, "--epochs", 3)
+    assert same[0] == 0, same[2]
+    run = Path("runs") / f"{pets.name}-lcnet_050-1"
+    for name in ("history.csv", "model.safetensors"):
+        assert (run / name).read_bytes() == (finished[1] / name).read_bytes(), name
+    assert petbreeds("train", "--data", pets, *SMALL, "--epochs", 1, "--seed", 7, "--split", "random")[0] == 0
+    other = Path("runs") / f"{pets.name}-lcnet_050-2"
+    assert (other / "model.safetensors").read_bytes() != (run / "model.safetensors").read_bytes()
+    assert json.loads((other / "run.json").read_text())["split"]["how"] == "random"
 
 
-def test_a_run_is_four_files_without_pickle(run):
-    assert sorted(file.name for file in run.iterdir()) == ["history.csv", "model.safetensors", "report.html", "run.json"]
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_in_training_it_goes_on_to_the_same_numbers(petbreeds, pets, finished, here, number):
+    run = here / "run"
+    process = subprocess.Popen(command("train", "--data", pets, *SMALL, "--epochs", 3, "--out", run),
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    said = process.stdout.readline()  # the line of the first epoch
+    os.killpg(process.pid, number)  # as a terminal does: the workers too
+    rest, complaints = process.communicate(timeout=60)
+    assert said.startswith("epoch 1/3") and "report" not in rest
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert f"continue with: petbreeds train --resume --out {run}" in complaints.splitlines()[-1]
+        assert re.search(r"stopped after epoch [12] of 3", complaints) and "Traceback" not in complaints
+    status, _, complaint = petbreeds("predict", run, pets / "images" / "pug_1.jpg")
+    assert status == 1 and f"petbreeds train --resume --out {run}" in complaint
+    status, out, complaint = petbreeds("train", "--resume", "--out", run)
+    assert status == 0, complaint
+    assert "epoch 3/3" in out and "epoch 1/3" not in out
+    for name in ("history.csv", "model.safetensors"):
+        assert (run / name).read_bytes() == (finished[1] / name).read_bytes(), name
+    status, out, complaint = petbreeds("train", "--resume", "--out", run)
+    assert status == 0 and "nothing to resume" in complaint and "error rate" in out
+
+
+def test_a_full_disk_is_one_line(pets, here):
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    done = shell("train", "--data", pets, *SMALL, "--epochs", 1, "--out", here / "run", preexec_fn=small_files)
+    assert done.returncode == 1 and "cannot write" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr and not list(here.rglob("*.part"))
+
+
+# ---- bad input
+
+def broken_sets(pets, folder):
+    "Folders that cannot be trained on, by name."
+    folder.mkdir()
+    def copy(name, keep):
+        shutil.copytree(pets / "annotations", folder / name / "annotations")
+        (folder / name / "images").mkdir()
+        for file in filter(keep, (pets / "images").iterdir()):
+            shutil.copy(file, folder / name / "images")
+        return folder / name
+    (folder / "empty").mkdir()
+    (folder / "no-pictures" / "images").mkdir(parents=True)
+    shutil.rmtree(copy("no-annotations", lambda file: True) / "annotations")
+    copy("one-breed", lambda file: file.name.startswith("pug_"))
+    copy("one-picture", lambda file: file.name.startswith("pug_") or file.name == "Bengal_1.jpg")
+    for file in (copy("unreadable", lambda file: file.name.startswith(("pug_", "boxer_"))) / "images").iterdir():
+        file.write_bytes(b"no picture at all")
+    images = copy("huge", lambda file: False) / "images"
+    for name in ("pug_1.png", "boxer_1.png"):
+        Image.new("1", (12_000, 12_000)).save(images / name)
+    images = copy("names", lambda file: file.name.startswith("pug_")) / "images"
+    for number, file in enumerate(sorted(images.iterdir())):
+        file.rename(images / f"IMG{number}.jpg")
+    (folder / "file.txt").write_text("a file")
+
+
+@pytest.mark.parametrize("data, words", [
+    ("nowhere", "no folder"), ("empty", "no images/"), ("no-pictures", "no images in"), ("file.txt", "is a file"),
+    ("no-annotations", "--split random"), ("one-breed", "only one breed"), ("one-picture", "Bengal"),
+    ("unreadable", "no picture"), ("huge", "no picture"), ("names", "IMG0.jpg")])
+def test_bad_data_is_refused_in_one_line(petbreeds, pets, here, data, words):
+    broken_sets(pets, here / "sets")
+    before = listing(here)
+    status, out, complaint = petbreeds("train", "--data", here / "sets" / data, *SMALL, "--epochs", 1)
+    last = complaint.splitlines()[-1]
+    assert status == 1 and words in last and last.startswith("petbreeds: ") and not out
+    assert not re.search("Traceback|internal error", complaint)
+    assert all("left out" in line or "says what is wrong" in line for line in complaint.splitlines()[:-1])
+    assert listing(here) == before and not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments, status, words", [
+    ("train --lr -0.1", 2, "--lr -0.1"), ("train --lr nan", 2, "--lr nan"), ("train --lr inf", 2, "--lr inf"),
+    ("train --lr fast", 2, "--lr"), ("train --epochs 0", 2, "--epochs 0"), ("train --freeze-epochs -1", 2, "--freeze-epochs"),
+    ("train --bs 0", 2, "--bs 0"), ("train --size 4", 2, "--size 4"), ("train --seed -1", 2, "--seed -1"),
+    ("train --split half", 2, "--split half"), ("train --data PETS --arch resnet43", 1, "resnet34"),
+    ("train --data PETS --weights some", 1, "'some'"), ("train --data PETS --out PETS", 1, "not empty"),
+    ("train --data PETS --out PETS --overwrite", 1, "not empty"), ("train --data PETS --out RUN", 1, "--overwrite"),
+    ("train --data PETS --out PETS/annotations/list.txt/run", 1, "is a file"),
+    ("train --resume", 2, "--out"), ("train --resume --out PETS", 1, "no run in"),
+    ("train --resume --out RUN --lr 0.1 --overwrite", 2, "leave out --lr, --overwrite"),
+    ("predict nowhere a.jpg", 1, "no run in nowhere"), ("predict PETS a.jpg", 1, "no run in"), ("predict RUN", 2, "IMAGE"),
+    ("predict RUN --top 0 a.jpg", 2, "--top"), ("report nowhere", 1, "no run in nowhere"), ("data nowhere", 1, "no folder"),
+    ("data --per-breed 0", 2, "--per-breed"), ("trian", 2, "trian"), ("train --colour red", 2, "--colour")])
+def test_a_wrong_call_is_one_line_and_changes_nothing(petbreeds, pets, finished, here, arguments, status, words):
+    before = listing(finished[1]), listing(pets)
+    got, out, complaint = petbreeds(*arguments.replace("PETS", str(pets)).replace("RUN", str(finished[1])).split())
+    assert got == status and words in complaint and complaint.startswith("petbreeds: ")
+    assert len(complaint.splitlines()) == 1 and "internal error" not in complaint and not out
+    assert (listing(finished[1]), listing(pets)) == before and not (here / "runs").exists()
+
+
+def test_good_pictures_beside_bad_ones_are_used_and_the_bad_ones_named(petbreeds, pets, here):
+    data = Path(shutil.copytree(pets, here / "pets"))
+    bad = {"pug_1.jpg": b"", "beagle_1.jpg": b"text", "boxer_1.jpg": (data / "images" / "boxer_1.jpg").read_bytes()[:500],
+           "notes.txt": b"notes", "holiday.jpg": (data / "images" / "pug_2.jpg").read_bytes()}
+    for name, content in bad.items():
+        (data / "images" / name).write_bytes(content)
+    Image.new("1", (12_000, 12_000)).save(data / "images" / "Bengal_1.jpg")
+    before = listing(data)
+    status, out, complaint = petbreeds("train", "--data", data, *SMALL, "--epochs", 1)
+    assert status == 0 and "error rate" in out
+    for name in [*bad, "Bengal_1.jpg"]:
+        assert f"left out, no usable picture with a label: {name}" in complaint
+    status, out, _ = petbreeds("data", data)
+    assert status == 0 and all(f"{name}: " in out for name in [*bad, "Bengal_1.jpg"]) and "6 unusable files" in out
+    assert listing(data) == before
+
+
+# ---- predict and report
+
+def test_predict_names_five_breeds(petbreeds, pets, finished):
+    pictures = [pets / "images" / name for name in ("pug_1.jpg", "Bengal_2.jpg")]
+    status, out, complaint = petbreeds("predict", finished[1], *pictures)
+    assert status == 0 and complaint == "" and len(out.splitlines()) == 12
+    status, out, _ = petbreeds("predict", finished[1], *pictures, "--json")
+    answers = json.loads(out)
+    assert [answer["image"] for answer in answers] == list(map(str, pictures))
+    for answer in answers:
+        shares = [entry["probability"] for entry in answer["top"]]
+        assert len(shares) == 5 and shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 1
+
+
+def test_predict_answers_for_good_pictures_and_complains_about_bad_ones(petbreeds, pets, finished):
+    good, bad = pets / "images" / "pug_1.jpg", pets / "annotations" / "list.txt"
+    status, out, complaint = petbreeds("predict", finished[1], bad, good, "gone.jpg", "--json")
+    assert status == 1
+    assert [sorted(answer) for answer in json.loads(out)] == [["error", "image"], ["image", "top"], ["error", "image"]]
+    first, second = complaint.splitlines()
+    assert str(bad) in first and "not a picture" in first and "no such file" in second
+    status, out, complaint = petbreeds("predict", finished[1], bad)
+    assert status == 1 and out == "" and len(complaint.splitlines()) == 1
+
+
+def test_report_without_and_with_the_data(petbreeds, pets, finished, here):
+    run = Path(shutil.copytree(finished[1], here / "run"))
+    data = Path(shutil.copytree(pets, here / "moved"))
     about = json.loads((run / "run.json").read_text())
-    assert 0 <= about["metrics"]["error_rate"] <= 1 and about["metrics"]["n_valid"] == 74
-    assert len(history(run)) == 2
+    about["data"]["folder"] = str(here / "gone")
+    (run / "run.json").write_text(json.dumps(about))
+    status, out, _ = petbreeds("report", run)
+    assert status == 0 and str(run / "report.html") in out
+    assert "put the data back" in (run / "report.html").read_text()
+    assert petbreeds("report", run, "--data", data)[0] == 0
+    assert (run / "report.html").read_bytes() == (finished[1] / "report.html").read_bytes()
 
 
-def test_report_asks_for_nothing(run):
-    page = (run / "report.html").read_text()
-    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page) and "@import" not in page
-    assert "data:image/" in page and "<svg" in page
+def test_a_damaged_run_is_one_line(petbreeds, pets, finished, here):
+    run = Path(shutil.copytree(finished[1], here / "run"))
+    (run / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:-10])
+    status, out, complaint = petbreeds("predict", run, pets / "images" / "pug_1.jpg")
+    assert status == 1 and "is damaged" in complaint and len(complaint.splitlines()) == 1 and not out
+    (run / "run.json").write_text('{"format": "petbreeds-run", "format_version": 1}')
+    for arguments in (["predict", run, "a.jpg"], ["report", run], ["train", "--resume", "--out", run]):
+        status, out, complaint = petbreeds(*arguments)
+        assert status == 1 and "is damaged" in complaint and len(complaint.splitlines()) == 1
 
 
-def test_same_seed_same_numbers(run, pets, tmp_path):
-    again = petbreeds("train", "--data", pets, *SMALL, "--out", tmp_path / "again")
-    assert again.returncode == 0, again.stderr
-    assert history(tmp_path / "again") == history(run)
-    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+# ---- the command itself
+
+def test_help_and_version_load_nothing_heavy(here):
+    code = ("import sys; from petbreeds import cli\ntry: cli.main([%r])\nexcept SystemExit: pass\n"
+            "heavy = {'torch', 'fastai', 'pandas', 'numpy', 'PIL', 'timm', 'matplotlib'} & set(sys.modules)\nassert not heavy, heavy")
+    for option in ("--help", "--version"):
+        done = subprocess.run([sys.executable, "-c", code % option], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "train" in done.stdout or done.stdout.strip() == __import__("petbreeds").__version__
 
 
-def test_killed_and_resumed_equals_uninterrupted(run, pets, tmp_path):
-    folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "petbreeds.cli", "train", "--data", str(pets), *SMALL, "--out", str(folder)]
-    training = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
-                                stderr=subprocess.DEVNULL, text=True, start_new_session=True)
-    for line in training.stdout:
-        if line.startswith("epoch 1/"):
-            break
-    os.killpg(training.pid, signal.SIGKILL)
-    training.wait()
-    assert not (folder / "report.html").exists()
-    resumed = petbreeds("train", "--resume", "--out", folder)
-    assert resumed.returncode == 0, resumed.stderr
-    assert history(folder) == history(run)
+def test_doctor_never_falls_ill(petbreeds, here, monkeypatch):
+    status, out, _ = petbreeds("doctor")
+    assert status == 0 and [line.split()[0] for line in out.splitlines()] == [
+        "petbreeds", "python", "torch", "libraries", "processor", "memory", "disk", "data", "weights"]
+    (here / "file").write_text("")
+    monkeypatch.setenv("PETBREEDS_HOME", str(here / "file" / "home"))
+    monkeypatch.setattr(cli, "_memory", lambda: 1 / 0)
+    status, out, _ = petbreeds("doctor")
+    assert status == 0 and "memory     unknown (ZeroDivisionError" in out and len(out.splitlines()) == 9
 
 
-def test_interrupted_training_says_how_to_go_on(pets, tmp_path):
-    folder = tmp_path / "stopped"
-    command = [sys.executable, "-m", "petbreeds.cli", "train", "--data", str(pets), *SMALL, "--out", str(folder)]
-    training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    for line in training.stdout:
-        if line.startswith("epoch 1/"):
-            break
-    training.send_signal(signal.SIGINT)
-    said = training.communicate(timeout=120)[1]
-    assert training.returncode == 130 and "--resume" in said and "Traceback" not in said, said
+def test_data_draws_and_audits(petbreeds, here):
+    status, out, _ = petbreeds("data", "paper", "--per-breed", 2)
+    assert status == 0 and out.splitlines()[1].startswith("74 labelled pictures of 37 breeds, 0 unusable files")
+    assert (Path(out.splitlines()[0]) / "annotations" / "list.txt").exists()
 
 
-def test_predict(run, pets, tmp_path):
-    pictures = sorted((pets / "images").glob("beagle_*.jpg"))[:2]
-    text = tmp_path / "notes.txt"
-    text.write_text("no picture")
-    done = petbreeds("predict", run, *pictures, text, "--json")
-    assert done.returncode == 1 and "notes.txt" in done.stderr and "Traceback" not in done.stderr
-    answers = json.loads(done.stdout)
-    assert [len(answer.get("top", [])) for answer in answers] == [5, 5, 0] and "error" in answers[2]
-    shares = [entry["probability"] for entry in answers[0]["top"]]
-    assert shares == sorted(shares, reverse=True) and sum(shares) <= 1.0001
-    plain = petbreeds("predict", run, pictures[0])
-    assert plain.returncode == 0 and answers[0]["top"][0]["breed"] in plain.stdout
+def test_a_reader_that_has_had_enough(pets):
+    process = subprocess.Popen(command("data", pets), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    complaint = process.stderr.read()
+    assert process.wait(timeout=60) in (0, 1) and complaint == b""
 
 
-def test_report_can_be_written_again(run):
-    before = (run / "report.html").read_text()
-    (run / "report.html").unlink()
-    assert petbreeds("report", run).returncode == 0
-    assert (run / "report.html").read_text() == before
+def test_an_internal_error_is_one_line_unless_the_traceback_is_wanted(petbreeds, monkeypatch):
+    def broken():
+        raise RuntimeError("first line\nsecond line")
+    monkeypatch.setattr(cli, "_torch_line", broken)
+    monkeypatch.setattr("petbreeds.layout.pets_table", lambda path: broken())
+    monkeypatch.setattr("petbreeds.layout.get_pets", lambda *args, **kwargs: Path("."))
+    status, _, complaint = petbreeds("data")
+    assert status == 1 and "internal error" in complaint and "RuntimeError: first line second line" in complaint
+    assert len(complaint.splitlines()) == 1
+    monkeypatch.setenv(cli.DEBUG, "1")
+    with pytest.raises(RuntimeError):
+        cli.main(["data"])
 
 
-def test_doctor_and_version():
-    done = petbreeds("doctor")
-    assert done.returncode == 0 and {"python", "torch", "memory", "disk", "data"} <= set(re.findall(r"^\w+", done.stdout, re.M))
-    assert re.fullmatch(r"\d+\.\d+\.\d+\n", petbreeds("--version").stdout)
-
-
-def folder_of(path, names, pets):
-    "A data folder without annotations that holds a drawn picture under each name."
-    (path / "images").mkdir(parents=True)
-    source = next((pets / "images").glob("*.jpg"))
-    for i, name in enumerate(names):
-        Image.open(source).rotate(i).save(path / "images" / name, "JPEG")
-    return path
-
-
-def test_bad_data(pets, tmp_path):
-    refused("train", "--data", tmp_path / "nowhere", says="nowhere")
-    (tmp_path / "empty").mkdir()
-    refused("train", "--data", tmp_path / "empty", says="images")
-    refused("train", "--data", folder_of(tmp_path / "unlabelled", ["photo.jpg"], pets), says="label")
-    one_class = folder_of(tmp_path / "one", [f"pug_{n}.jpg" for n in range(4)], pets)
-    refused("train", "--data", one_class, "--split", "random", "--weights", "none", says="one breed")
-    alone = folder_of(tmp_path / "alone", ["pug_1.jpg", "pug_2.jpg", "beagle_1.jpg"], pets)
-    refused("train", "--data", alone, "--split", "random", "--weights", "none", says="beagle")
-    refused("train", "--data", pets / "annotations" / "list.txt", says="file")
-
-
-def test_bad_options(pets, tmp_path):
-    refused("train", "--data", pets, "--lr", "-1", says="--lr")
-    refused("train", "--data", pets, "--epochs", "0", says="--epochs")
-    refused("train", "--data", pets, "--bs", "0", says="--bs")
-    refused("train", "--data", pets, "--arch", "resnet3", says="resnet34")
-    refused("train", "--data", pets, "--weights", "imagenet", says="weights", HF_HUB_OFFLINE="1")
-    refused("train", "--resume", says="--out")
-    refused("nonsense", says="nonsense")
-
-
-def test_nothing_is_overwritten(run, pets, tmp_path):
-    before = {file.name: file.read_bytes() for file in run.iterdir()}
-    refused("train", "--data", pets, *SMALL, "--out", run, says="run|there|exists")
-    assert {file.name: file.read_bytes() for file in run.iterdir()} == before
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "thesis.txt").write_text("years of work")
-    refused("train", "--data", pets, *SMALL, "--out", mine, says="mine")
-    refused("train", "--data", pets, *SMALL, "--out", mine, "--overwrite", says="mine")
-    assert (mine / "thesis.txt").read_text() == "years of work"
-    refused("train", "--data", pets, *SMALL, "--out", mine / "thesis.txt" / "run", says="thesis.txt")
-
-
-@pytest.mark.parametrize("damage", ["no model", "short model", "no json", "bad json", "other format", "other vocabulary"])
-def test_damaged_runs(run, pets, tmp_path, damage):
-    broken = tmp_path / "broken"
-    shutil.copytree(run, broken)
-    about = json.loads((broken / "run.json").read_text())
-    match damage:
-        case "no model": (broken / "model.safetensors").unlink()
-        case "short model": (broken / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:1000])
-        case "no json": (broken / "run.json").unlink()
-        case "bad json": (broken / "run.json").write_text("{")
-        case "other format": (broken / "run.json").write_text(json.dumps({**about, "version": 99, "format_version": 99, "format": "x"}))
-        case "other vocabulary": (broken / "run.json").write_text(json.dumps({**about, "vocabulary": ["cat", "dog"]}))
-    refused("predict", broken, next((pets / "images").glob("*.jpg")), says="broken|run")
-
-
-def test_bad_pictures_beside_good_ones(pets, tmp_path):
-    mixed = tmp_path / "mixed"
-    shutil.copytree(pets, mixed)
-    (mixed / "images" / "pug_99.jpg").write_bytes(b"")
-    (mixed / "images" / "beagle_99.jpg").write_bytes(b"not a picture at all")
-    done = petbreeds("train", "--data", mixed, "--size", "64", "--weights", "none", "--epochs", "1", "--out", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
-    assert "pug_99.jpg" in done.stderr and "beagle_99.jpg" in done.stderr
-    assert (mixed / "images" / "pug_99.jpg").exists()
+@pytest.mark.parametrize("error, words", [
+    (MemoryError(), "smaller --bs"), (RuntimeError("CUDA out of memory. Tried"), "smaller --bs"),
+    (PermissionError(13, "Permission denied", "/x"), "Permission denied: /x"), (OSError(28, "No space left"), "free space")])
+def test_errors_of_the_machine_say_what_to_do(petbreeds, monkeypatch, error, words):
+    def fail(*args, **kwargs):
+        raise error
+    monkeypatch.setattr("petbreeds.layout.get_pets", fail)
+    status, _, complaint = petbreeds("data")
+    assert status == 1 and words in complaint and "internal" not in complaint and len(complaint.splitlines()) == 1
