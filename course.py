@@ -50,6 +50,7 @@ def execute(nb, dest):
     book = nbformat.read(nb, 4)
     try:
         NotebookClient(book, timeout=1800, kernel_name="python3", record_timing=False,
+                       extra_arguments=["--log-level=ERROR"],
                        resources={"metadata": {"path": str(nb.parent)}}).execute()
     finally:
         dest.parent.mkdir(parents=True, exist_ok=True)
