@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'DEBUG', 'RANGES', 'petbreeds', 'main', 'show_data', 'train', 'show_predictions', 'make_report', 'doctor']
 
-# %% ../nbs/20_cli.ipynb #6ca4e4d6
+# %% ../nbs/20_cli.ipynb #bcdb4367
 import math
 import os
 import sys
@@ -15,7 +15,7 @@ from typing import Annotated, Optional
 
 import typer
 
-# %% ../nbs/20_cli.ipynb #55cbd148
+# %% ../nbs/20_cli.ipynb #0b5f5b0a
 app = typer.Typer(name="petbreeds", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -34,7 +34,7 @@ def petbreeds(
 ):
     "Tell 37 breeds of cats and dogs apart: draw or download the data, train, predict, report."
 
-# %% ../nbs/20_cli.ipynb #b3384a92
+# %% ../nbs/20_cli.ipynb #1e3b4551
 DEBUG = "PETBREEDS_DEBUG"  # set it to 1 to see tracebacks and warnings
 
 
@@ -57,7 +57,7 @@ def _explain(error):
     what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return f"internal error, please report it with the traceback that {DEBUG}=1 shows: {what}", 1
 
-# %% ../nbs/20_cli.ipynb #d4720614
+# %% ../nbs/20_cli.ipynb #f49b6273
 def main(arguments: list[str] | None = None,  # without the name of the program; default: those of this process
          ) -> None:
     "The command `petbreeds`; always ends with SystemExit."
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None,  # without the name of the program;
         _complain(line)
     raise SystemExit(status)
 
-# %% ../nbs/20_cli.ipynb #a3eed189
+# %% ../nbs/20_cli.ipynb #2500d5b3
 @app.command("data")
 def show_data(
     source: Annotated[str, typer.Argument(help="paper (drawn here), oxford (downloaded) or a folder.")] = "paper",
@@ -97,7 +97,7 @@ def show_data(
     for row in faults.itertuples():
         print(f"  {row.file}: {row.fault} ({row.detail}); {'used' if row.usable else 'left out'}; {row.advice}")
 
-# %% ../nbs/20_cli.ipynb #d2901753
+# %% ../nbs/20_cli.ipynb #064f15e4
 RANGES = {"size": (32, 1024), "bs": (2, 4096), "epochs": (1, 10_000), "freeze_epochs": (0, 10_000), "seed": (0, 65_535)}
 
 
@@ -111,7 +111,7 @@ def _check_values(lr, split, **numbers):
         if numbers[name] is not None and not low <= numbers[name] <= high:
             raise typer.BadParameter(f"--{name.replace('_', '-')} {numbers[name]} is out of range: choose {low} to {high}.")
 
-# %% ../nbs/20_cli.ipynb #d46588ae
+# %% ../nbs/20_cli.ipynb #99c0c659
 def _next_folder(name, arch):
     "The first of runs/NAME-ARCH-1, -2, ... that is not there yet."
     number = 1
@@ -128,7 +128,7 @@ def _changed(profile, settings):
         given["item_size"] = math.ceil(given["size"] * profile.item_size / profile.size)
     return replace(profile, **given)
 
-# %% ../nbs/20_cli.ipynb #816c9eeb
+# %% ../nbs/20_cli.ipynb #5abe55e1
 def _settled(profile, settings):
     "The profile as it can be had here; options that were given stay, and a network without weights is not frozen."
     from fastai.torch_core import default_device
@@ -138,7 +138,7 @@ def _settled(profile, settings):
         profile = _changed(profile, FROM_SCRATCH)
     return _changed(profile, {**settings, "weights": profile.weights})
 
-# %% ../nbs/20_cli.ipynb #89c7fd17
+# %% ../nbs/20_cli.ipynb #78a5c2a1
 @contextmanager
 def _bar(total, text):
     "Gives (advance, say): a progress bar in a terminal, plain lines elsewhere."
@@ -158,7 +158,7 @@ def _epoch_line(row, epochs):
     numbers = "  ".join(f"{name} {row[name]:.4f}" for name in ("train_loss", "valid_loss", "error_rate"))
     return f"epoch {row['epoch']}/{epochs}  {row['stage']:10}  {numbers}"
 
-# %% ../nbs/20_cli.ipynb #974c3d4a
+# %% ../nbs/20_cli.ipynb #5276478e
 def _list_unused(path, most=20):
     "Name on stderr the files under images/ that are left out."
     from petbreeds.layout import usable_images
@@ -170,7 +170,7 @@ def _list_unused(path, most=20):
         more = f"{len(unused) - most} more; " if len(unused) > most else ""
         _complain(f"{more}'petbreeds data {path}' says what is wrong with them")
 
-# %% ../nbs/20_cli.ipynb #5449261b
+# %% ../nbs/20_cli.ipynb #c2936432
 def _learner(path, profile, seed, split, bs):
     "The learner of a run and the profile it has in the end; notices go to stderr."
     from dataclasses import replace
@@ -186,7 +186,7 @@ def _learner(path, profile, seed, split, bs):
     dls = pet_dls(path, profile, valid=split, seed=seed, bs=bs, say=_complain)
     return pet_learner(dls, replace(profile, bs=dls.train.bs), say=_complain)
 
-# %% ../nbs/20_cli.ipynb #3f50cb12
+# %% ../nbs/20_cli.ipynb #115eae8a
 def _fit(learn, folder, source, resume=False, overwrite=False):
     "Train with a progress bar or a line for each epoch; after Ctrl-C say how to go on."
     from fastai.callback.core import Callback
@@ -207,7 +207,7 @@ def _fit(learn, folder, source, resume=False, overwrite=False):
     _complain(f"stopped after epoch {done} of {epochs}; continue with: petbreeds train --resume --out {folder}")
     raise typer.Exit(130)
 
-# %% ../nbs/20_cli.ipynb #98a06886
+# %% ../nbs/20_cli.ipynb #fc289f05
 def _show_result(run):
     "Error rate, most confused pairs, and where the report is."
     from petbreeds.shipping import REPORT, most_confused, summary
@@ -216,7 +216,7 @@ def _show_result(run):
         print(f"  {true} taken for {predicted}: {count}")
     print(f"report: {run.folder / REPORT}")
 
-# %% ../nbs/20_cli.ipynb #f57bd776
+# %% ../nbs/20_cli.ipynb #863d4320
 @app.command()
 def train(
     data: Annotated[Optional[str], typer.Option(help="paper, oxford or a folder; default: $PETBREEDS_DATA, else paper.")] = None,
@@ -240,7 +240,7 @@ def train(
         return _train_new(data, settings, 42 if seed is None else seed, split or "official", out, overwrite)
     _resume(out, {**settings, "data": data, "seed": seed, "split": split, "overwrite": overwrite or None})
 
-# %% ../nbs/20_cli.ipynb #d43708bc
+# %% ../nbs/20_cli.ipynb #abc08e3f
 def _train_new(data, settings, seed, split, out, overwrite):
     "Train from the start."
     from petbreeds.blocks import profile_for
@@ -255,7 +255,7 @@ def _train_new(data, settings, seed, split, out, overwrite):
     learn = _learner(get_pets(source), profile, seed, split, settings["bs"])
     _show_result(_fit(learn, folder, source, overwrite=overwrite))
 
-# %% ../nbs/20_cli.ipynb #434828cb
+# %% ../nbs/20_cli.ipynb #5578194a
 def _resume(folder, options):
     "Go on with an interrupted run, or show the result of a finished one; `options` that were given are refused."
     if folder is None:
@@ -274,7 +274,7 @@ def _resume(folder, options):
     learn = _learner(path, profile, about["seed"], about["split"]["how"], profile.bs)
     _show_result(_fit(learn, folder, source, resume=True))
 
-# %% ../nbs/20_cli.ipynb #67fb639c
+# %% ../nbs/20_cli.ipynb #128b0829
 @app.command("predict")
 def show_predictions(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
@@ -300,14 +300,14 @@ def show_predictions(
     if bad:
         raise typer.Exit(1)
 
-# %% ../nbs/20_cli.ipynb #c5bb16ce
+# %% ../nbs/20_cli.ipynb #56092269
 def _json_answer(answer):
     "One answer for --json: image and top, or image and error."
     if answer.problem:
         return {"image": answer.image, "error": answer.problem}
     return {"image": answer.image, "top": [{"breed": breed, "probability": share} for breed, share in answer.top]}
 
-# %% ../nbs/20_cli.ipynb #6e9ec01f
+# %% ../nbs/20_cli.ipynb #729a1a61
 @app.command("report")
 def make_report(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
@@ -319,7 +319,7 @@ def make_report(
     print(summary(read_run(run)))
     print(f"report: {page}")
 
-# %% ../nbs/20_cli.ipynb #135e2bc5
+# %% ../nbs/20_cli.ipynb #eb55a863
 def _memory():
     "Memory of the machine in GB."
     return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GB"
@@ -336,7 +336,7 @@ def _library_versions():
     from importlib.metadata import version
     return ", ".join(f"{name} {version(name)}" for name in ("fastai", "fastcore", "torchvision", "timm", "Pillow", "safetensors"))
 
-# %% ../nbs/20_cli.ipynb #3f59e736
+# %% ../nbs/20_cli.ipynb #46dc147e
 def _home_folder():
     "Where drawn and downloaded pictures are kept."
     import pooch
@@ -350,7 +350,7 @@ def _disk():
     there = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
     return f"{shutil.disk_usage(there).free / 2**30:.1f} GB free for {home}"
 
-# %% ../nbs/20_cli.ipynb #77b1afa0
+# %% ../nbs/20_cli.ipynb #b509f1b3
 def _found_data():
     "Which sets of pictures are here."
     home = _home_folder()
@@ -367,7 +367,7 @@ def _cached_weights():
     files += [folder.name.removeprefix("models--timm--") for folder in hub.glob("models--timm--*")]
     return ", ".join(sorted(files)) or "none"
 
-# %% ../nbs/20_cli.ipynb #274ebc68
+# %% ../nbs/20_cli.ipynb #da23c514
 @app.command()
 def doctor():
     "Say what there is: versions, device, memory, disk, data, weights."
@@ -383,6 +383,6 @@ def doctor():
             answer = f"unknown ({type(error).__name__}: {error})"
         print(f"{name:10} {' '.join(answer.split())}")
 
-# %% ../nbs/20_cli.ipynb #a8dad844
+# %% ../nbs/20_cli.ipynb #8549d0bc
 if __name__ == "__main__" and "__file__" in globals():  # python -m petbreeds.cli, but not in a notebook
     main()

@@ -8,7 +8,7 @@ __all__ = ['FORMAT', 'FORMAT_VERSION', 'MODEL', 'ABOUT', 'HISTORY', 'REPORT', 'C
            'save_run', 'read_run', 'Run', 'load_run', 'most_confused', 'summary', 'report', 'train_run', 'Prediction',
            'predict']
 
-# %% ../nbs/14_shipping.ipynb #33fdd763
+# %% ../nbs/14_shipping.ipynb #c894625c
 import base64
 import csv
 import hashlib
@@ -27,12 +27,12 @@ from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
-# %% ../nbs/14_shipping.ipynb #e72df947
+# %% ../nbs/14_shipping.ipynb #c023a808
 import petbreeds
 from .baseline import error_interval, fit_stages, pet_model, pet_stages  # before torch: it tells its threads how to wait
 from .blocks import Profile, pet_block
 
-# %% ../nbs/14_shipping.ipynb #3cef9f57
+# %% ../nbs/14_shipping.ipynb #38224d5c
 import torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.data.core import TfmdDL, TfmdLists
@@ -44,7 +44,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-# %% ../nbs/14_shipping.ipynb #0ccbdc85
+# %% ../nbs/14_shipping.ipynb #1ddda730
 FORMAT, FORMAT_VERSION = "petbreeds-run", 1
 MODEL, ABOUT, HISTORY, REPORT = "model.safetensors", "run.json", "history.csv", "report.html"
 CHECKPOINT = "checkpoint.safetensors"
@@ -53,7 +53,7 @@ CHECKPOINT = "checkpoint.safetensors"
 class RunError(ValueError):
     "Something is wrong with a run; the message is one line: what, where, and what to do."
 
-# %% ../nbs/14_shipping.ipynb #f00639d6
+# %% ../nbs/14_shipping.ipynb #5e438292
 def _put(path, write):
     "Let `write` make a file beside `path`, then move it there; RunError if the place cannot be written."
     part = path.with_name(path.name + ".part")
@@ -65,13 +65,13 @@ def _put(path, write):
             part.unlink()
         raise RunError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from None
 
-# %% ../nbs/14_shipping.ipynb #7d859791
+# %% ../nbs/14_shipping.ipynb #3f658120
 def fingerprint(lines,  # strings, in any order
                 ) -> str:  # 16 hexadecimal digits
     "A short digest (SHA-256) that changes when any line does."
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
-# %% ../nbs/14_shipping.ipynb #09f7a4e4
+# %% ../nbs/14_shipping.ipynb #a0faed5b
 def _versions():
     "What ran: Python, the platform and the libraries that numbers depend on."
     libraries = ("fastai", "fastcore", "torch", "torchvision", "timm", "safetensors")
@@ -93,7 +93,7 @@ def _data_facts(dls, source):
             "split": {"how": dls.split, "seed": dls.seed, "n_train": len(names["train"]),
                       "n_valid": len(names["valid"]), "fingerprint": split}}
 
-# %% ../nbs/14_shipping.ipynb #bea63cd4
+# %% ../nbs/14_shipping.ipynb #7146582c
 def _normalisation(dls):
     "Mean and standard deviation that pictures are normalised with, or None."
     for transform in dls.valid.after_batch.fs:
@@ -111,7 +111,7 @@ def describe(learn,  # a Learner from `pet_learner`
             "profile": asdict(learn.profile), "vocabulary": list(learn.dls.vocab), **_data_facts(learn.dls, source),
             "normalisation": _normalisation(learn.dls), "versions": _versions(), "metrics": {}}
 
-# %% ../nbs/14_shipping.ipynb #f64aae3b
+# %% ../nbs/14_shipping.ipynb #6528ae16
 def _as_json(about):
     "JSON with an indent, but a list of numbers on one line."
     text = json.dumps(about, indent=1, ensure_ascii=False)
@@ -121,7 +121,7 @@ def _as_json(about):
 def _write_about(folder, about):
     _put(folder / ABOUT, lambda part: part.write_text(_as_json(about), encoding="utf-8"))
 
-# %% ../nbs/14_shipping.ipynb #039b74d3
+# %% ../nbs/14_shipping.ipynb #86fa5adb
 def is_run(folder: Path,  # any folder
            ) -> bool:
     "Whether `folder` holds a run of this format, complete or not."
@@ -131,7 +131,7 @@ def is_run(folder: Path,  # any folder
         return False
     return isinstance(about, dict) and about.get("format") == FORMAT
 
-# %% ../nbs/14_shipping.ipynb #8749f012
+# %% ../nbs/14_shipping.ipynb #5722bdad
 def check_folder(folder: str | Path,  # where a new run shall be
                  overwrite: bool = False,  # may it replace another run?
                  ) -> None:
@@ -149,7 +149,7 @@ def check_folder(folder: str | Path,  # where a new run shall be
         raise RunError(f"{folder} already holds a run: choose a new folder, or say --overwrite, "
                        "or --resume if it was interrupted")
 
-# %% ../nbs/14_shipping.ipynb #a7d19bd1
+# %% ../nbs/14_shipping.ipynb #f49085cd
 def _claim(folder, about, overwrite=False):
     "Make `folder` the place of a new run; RunError if it cannot be, or if it holds something else."
     check_folder(folder, overwrite)
@@ -161,7 +161,7 @@ def _claim(folder, about, overwrite=False):
     for name in (MODEL, HISTORY, REPORT, CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
 
-# %% ../nbs/14_shipping.ipynb #dc5c62ed
+# %% ../nbs/14_shipping.ipynb #51a35848
 def _pack_optimizer(opt):
     "State of a fastai optimizer as (tensors, plain values), by number of the parameter."
     tensors, plain = {}, {}
@@ -173,7 +173,7 @@ def _pack_optimizer(opt):
                 plain[f"{number}.{name}"] = value
     return tensors, plain
 
-# %% ../nbs/14_shipping.ipynb #07ed808f
+# %% ../nbs/14_shipping.ipynb #10f835a8
 def _unpack_optimizer(opt, tensors, plain):
     "The inverse of `_pack_optimizer`; each tensor gets the memory layout of its parameter."
     parameters = [parameter for parameter, *_ in opt.all_params()]
@@ -188,7 +188,7 @@ def _unpack_optimizer(opt, tensors, plain):
         states[int(number)][name] = torch.empty_like(like, requires_grad=False).copy_(value)
     opt.load_state_dict({"state": states, "hypers": opt.hypers})
 
-# %% ../nbs/14_shipping.ipynb #47222a4e
+# %% ../nbs/14_shipping.ipynb #d4a7a1cc
 class Checkpoint(Callback):
     "After each epoch, keep in `folder` all that is needed to go on from there."
     order = 80  # after Recorder (50) and SkipToEpoch (70)
@@ -206,7 +206,7 @@ class Checkpoint(Callback):
     def after_cancel_epoch(self):
         self.cancelled = True
 
-# %% ../nbs/14_shipping.ipynb #998077f0
+# %% ../nbs/14_shipping.ipynb #dd4138aa
 @patch
 def before_epoch(self: Checkpoint):
     "An epoch that is to run; within a stage, the first one goes on with the optimizer as it was."
@@ -224,7 +224,7 @@ def after_epoch(self: Checkpoint):
         self.seconds, self.since = self.seconds + time.monotonic() - self.since, time.monotonic()
         self.save()
 
-# %% ../nbs/14_shipping.ipynb #435f85b0
+# %% ../nbs/14_shipping.ipynb #8b0b9da1
 @patch
 def row(self: Checkpoint) -> dict:
     "The epoch that just ended: its number, the stage, losses and error rate."
@@ -232,7 +232,7 @@ def row(self: Checkpoint) -> dict:
     numbers = {name: float(value) for name, value in logged.items() if name not in ("epoch", "time")}
     return {"epoch": len(self.rows) + 1, "stage": "frozen" if self.opt.frozen_idx else "all layers", **numbers}
 
-# %% ../nbs/14_shipping.ipynb #d6512c90
+# %% ../nbs/14_shipping.ipynb #e7719434
 @patch
 def save(self: Checkpoint):
     "Write checkpoint and history; if that fails, stop training and keep the reason in `problem`."
@@ -250,7 +250,7 @@ def save(self: Checkpoint):
     if self.tell:
         self.tell(self.rows[-1])
 
-# %% ../nbs/14_shipping.ipynb #f42c7ca5
+# %% ../nbs/14_shipping.ipynb #7d3db7d6
 @patch
 def load(self: Checkpoint, learn):
     "Take up what an earlier training left in the folder, if anything; RunError if it is damaged or does not fit."
@@ -268,7 +268,7 @@ def load(self: Checkpoint, learn):
         reason = str(error).strip().splitlines()[0]
         raise RunError(f"{path} cannot be continued ({reason}): start again with --overwrite") from None
 
-# %% ../nbs/14_shipping.ipynb #a94d594f
+# %% ../nbs/14_shipping.ipynb #2343ba30
 @patch
 def restore_stage(self: Checkpoint):
     "Optimizer, loss scaling and running mean of the loss, as they were when the last epoch ended."
@@ -279,7 +279,7 @@ def restore_stage(self: Checkpoint):
     if self.saved["scaler"] and getattr(self.learn, "scaler", None):
         self.learn.scaler.load_state_dict(self.saved["scaler"])
 
-# %% ../nbs/14_shipping.ipynb #3537aab9
+# %% ../nbs/14_shipping.ipynb #1f4270cb
 def _write_history(folder, rows):
     "history.csv: one line an epoch."
     def write(part):
@@ -301,7 +301,7 @@ def read_history(folder: Path,  # folder of a run
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise RunError(f"cannot read {path}: {error}; copy the run again, or train anew") from None
 
-# %% ../nbs/14_shipping.ipynb #75fdc682
+# %% ../nbs/14_shipping.ipynb #0d1458ca
 def _results(learn, cbs=()):
     "Metrics, confusion matrix (rows: true breed) and worst mistakes on the validation pictures."
     with learn.no_bar(), learn.no_logging():
@@ -316,7 +316,7 @@ def _results(learn, cbs=()):
     mistakes = [_mistake(learn.dls, i, probabilities[i], int(labels[i])) for i in worst]
     return {"metrics": metrics, "confusion": confusion.tolist(), "mistakes": mistakes}
 
-# %% ../nbs/14_shipping.ipynb #492baba1
+# %% ../nbs/14_shipping.ipynb #bb77c11d
 def _finite(number):
     "A float, or None where JSON has no word for it."
     return float(number) if math.isfinite(number) else None
@@ -329,7 +329,7 @@ def _mistake(dls, number, probabilities, label):
     return {"image": file, "breed": dls.vocab[label], "probability_of_breed": _finite(probabilities[label]),
             "predicted": dls.vocab[best], "probability": _finite(probabilities[best])}
 
-# %% ../nbs/14_shipping.ipynb #a68c48a8
+# %% ../nbs/14_shipping.ipynb #1f927d57
 def _finish(learn, folder, about, rows, cbs=()):
     "Write the files of a run whose training is over, the checkpoint last of all."
     about = {**about, **_results(learn, cbs), "finished": True}
@@ -341,7 +341,7 @@ def _finish(learn, folder, about, rows, cbs=()):
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return load_run(folder)
 
-# %% ../nbs/14_shipping.ipynb #a7e43bd4
+# %% ../nbs/14_shipping.ipynb #6275f6c0
 def save_run(learn,  # a trained Learner from `pet_learner`
              folder: str | Path,  # a folder that is not there yet, or is empty
              source=None,  # what the data was asked for with, for run.json; default: its folder
@@ -358,7 +358,7 @@ def save_run(learn,  # a trained Learner from `pet_learner`
     _claim(folder, about, overwrite)
     return _finish(learn, folder, about, rows)
 
-# %% ../nbs/14_shipping.ipynb #ec3dd722
+# %% ../nbs/14_shipping.ipynb #8e1964c3
 EXPECTED = {"architecture": str, "weights": str, "seed": int, "profile": dict, "vocabulary": list, "data": dict,
             "split": dict, "versions": dict, "metrics": dict, "finished": bool}
 
@@ -382,7 +382,7 @@ def read_run(folder: str | Path,  # folder of a run
                        f"continue with 'petbreeds train --resume --out {folder}'")
     return about
 
-# %% ../nbs/14_shipping.ipynb #febf06e9
+# %% ../nbs/14_shipping.ipynb #d40d29bf
 def _check_about(path, about):
     "RunError unless the content of run.json makes sense."
     if not isinstance(about, dict) or about.get("format") != FORMAT:
@@ -395,7 +395,7 @@ def _check_about(path, about):
     if wrong:
         raise RunError(f"{path} is damaged: '{wrong[0]}' is missing or makes no sense; copy the run again, or train anew")
 
-# %% ../nbs/14_shipping.ipynb #dc58751d
+# %% ../nbs/14_shipping.ipynb #c1dcdedb
 def _doubts(about):
     "Pairs (name, is something wrong with it?) for the parts of run.json that can be wrong in themselves."
     words, profile, done = about["vocabulary"], about["profile"], about["finished"]
@@ -407,17 +407,21 @@ def _doubts(about):
     yield "data", not all(isinstance(about["data"].get(name), str) for name in ("source", "folder", "fingerprint"))
     yield "split", about["split"].get("how") not in ("official", "random") or not isinstance(about["split"].get("fingerprint"), str)
     yield "normalisation", not _is_normalisation(about.get("normalisation"))
-    yield "metrics", done and not (_is_number(metrics.get("error_rate")) and _is_whole(metrics.get("n_valid"), 1, 10**9))
+    yield "metrics", done and not (_is_share(metrics.get("error_rate")) and _is_whole(metrics.get("n_valid"), 1, 10**9))
     yield "confusion", done and not _is_confusion(about.get("confusion"), len(words))
     yield "mistakes", done and not _are_mistakes(about.get("mistakes"))
 
-# %% ../nbs/14_shipping.ipynb #38d5abfa
+# %% ../nbs/14_shipping.ipynb #bfe4bce6
 def _is_whole(value, low, high):
     return type(value) is int and low <= value <= high
 
 
 def _is_number(value):
     return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_share(value):
+    return _is_number(value) and 0 <= value <= 1
 
 
 def _profile(values):
@@ -427,7 +431,7 @@ def _profile(values):
     except (TypeError, ValueError):
         return None
 
-# %% ../nbs/14_shipping.ipynb #1f560126
+# %% ../nbs/14_shipping.ipynb #c72f70c4
 def _is_normalisation(value):
     if value is None:
         return True
@@ -444,9 +448,9 @@ def _are_mistakes(rows):
     texts, numbers = ("image", "breed", "predicted"), ("probability", "probability_of_breed")
     return isinstance(rows, list) and all(
         isinstance(row, dict) and all(isinstance(row.get(name), str) for name in texts)
-        and all(row.get(name) is None or _is_number(row[name]) for name in numbers) for row in rows)
+        and all(row.get(name) is None or _is_share(row[name]) for name in numbers) for row in rows)
 
-# %% ../nbs/14_shipping.ipynb #d8213978
+# %% ../nbs/14_shipping.ipynb #4c43685d
 @dataclass(frozen=True)
 class Run:
     "A finished run, ready to predict."
@@ -464,7 +468,7 @@ class Run:
         "Its breeds, in the order of its activations."
         return self.about["vocabulary"]
 
-# %% ../nbs/14_shipping.ipynb #9d1ce14e
+# %% ../nbs/14_shipping.ipynb #d6385bb2
 def load_run(folder: str | Path,  # folder of a run
              device=None,  # where the network shall compute; default: a GPU if there is one
              ) -> Run:
@@ -485,7 +489,7 @@ def load_run(folder: str | Path,  # folder of a run
                        f"for {len(about['vocabulary'])} breeds; copy the run again, or train anew") from None
     return Run(folder, about, to_device(model.eval(), device or default_device()))
 
-# %% ../nbs/14_shipping.ipynb #7e83a948
+# %% ../nbs/14_shipping.ipynb #c77139f9
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2126; --faint: #5d6872; --paper: #fff; --line: #d5dbe0; --one: #0072b2; --two: #b34700 }
 @media (prefers-color-scheme: dark) {
@@ -498,13 +502,14 @@ h1 { font-size: 1.6rem; margin: .5rem 0 } h2 { font-size: 1.2rem; margin: 2rem 0
 .wide { overflow-x: auto } .wide svg { min-width: 44rem }
 svg { width: 100%; height: auto; display: block }
 table { border-collapse: collapse; width: 100% } caption { text-align: left; color: var(--faint) }
-td, th { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere }
+td, th { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: break-word }
+@media (max-width: 30rem) { td, th { font-size: .85rem; padding-right: .4rem } }
 .number { text-align: right } .mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem; padding: 0; list-style: none }
 .mistakes img { width: 100%; aspect-ratio: 4 / 3; object-fit: cover; border-radius: .4rem; display: block }
 .mistakes li { font-size: .85rem; line-height: 1.35 }
 """
 
-# %% ../nbs/14_shipping.ipynb #369f8bd5
+# %% ../nbs/14_shipping.ipynb #ac12322e
 ONE, TWO, LINE = "var(--one, #0072b2)", "var(--two, #b34700)", "var(--line, #9aa5ae)"  # also outside the page
 
 
@@ -521,7 +526,7 @@ def _axis(top):
     step = min((factor * power for factor in (1, 2, 5, 10)), key=lambda step: abs(step - rough))
     return [step * i for i in range(math.ceil((top or 1) / step - 1e-9) + 1)]
 
-# %% ../nbs/14_shipping.ipynb #713fb7ce
+# %% ../nbs/14_shipping.ipynb #a5aa62b2
 def _line(values, x, y, colour, dash):
     "A line through the finite values, with a dot at each."
     points = [(x(epoch), y(value)) for epoch, value in enumerate(values, 1) if math.isfinite(value)]
@@ -529,7 +534,7 @@ def _line(values, x, y, colour, dash):
     dots = "".join(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="2.5" fill="{colour}"/>' for px, py in points)
     return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>{dots}'
 
-# %% ../nbs/14_shipping.ipynb #388a605c
+# %% ../nbs/14_shipping.ipynb #86593a84
 def _frame(ticks, epochs, n_frozen, x, y):
     "Shading of the frozen epochs, ticks and their labels."
     parts = [f'<rect x="50" y="35" width="{290 * n_frozen / epochs:.1f}" height="140" fill="{LINE}" opacity=".45"/>'
@@ -540,7 +545,7 @@ def _frame(ticks, epochs, n_frozen, x, y):
     parts += [f'<text x="{x(epoch):.1f}" y="191" text-anchor="middle">{epoch}</text>' for epoch in shown]
     return [*parts, '<text x="195" y="209" text-anchor="middle">epoch</text>']
 
-# %% ../nbs/14_shipping.ipynb #8fac25b9
+# %% ../nbs/14_shipping.ipynb #bc942e9c
 def _chart(title, unit, series, n_frozen=0):
     "An SVG line chart over epochs; `series` maps a name to one value an epoch; frozen epochs are shaded."
     epochs = max(map(len, series.values()))
@@ -557,7 +562,7 @@ def _chart(title, unit, series, n_frozen=0):
     parts.append(f'<text x="8" y="24" font-weight="700">{title} ({unit})</text>')
     return _svg(360, 215, f"{title} in {unit} over {epochs} epochs: {said}", parts, 34)
 
-# %% ../nbs/14_shipping.ipynb #0d7ec626
+# %% ../nbs/14_shipping.ipynb #133287b9
 def _matrix(confusion, breeds):
     "The confusion matrix as SVG: a row for each true breed, a column for each predicted one."
     n, left, top, cell = len(breeds), 190, 170, 15
@@ -578,7 +583,7 @@ def _matrix(confusion, breeds):
     said = f"Confusion matrix of {n} breeds; the table of confused pairs holds its largest entries"
     return _svg(left + cell * n + 10, top + cell * n + 10, said, parts, (left + cell * n + 10) / 14)
 
-# %% ../nbs/14_shipping.ipynb #44d792d0
+# %% ../nbs/14_shipping.ipynb #f333084c
 def most_confused(about: dict,  # content of run.json
                   n: int = 10,  # at most so many pairs
                   ) -> list[tuple[str, str, int]]:  # true breed, predicted breed, how often
@@ -591,14 +596,14 @@ def most_confused(about: dict,  # content of run.json
 
 def _table(caption, head, rows):
     "An HTML table; numbers stand on the right."
-    def cell(value, tag="td"):
+    def cell(value):
         number = ' class="number"' if isinstance(value, (int, float)) else ""
-        return f"<{tag}{number}>{escape(str(value))}</{tag}>"
+        return f"<td{number}>{escape(str(value)).replace('_', '_<wbr>')}</td>"
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join("<tr>" + "".join(map(cell, row)) + "</tr>" for row in rows)
     return f"<table><caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
 
-# %% ../nbs/14_shipping.ipynb #0ca90efb
+# %% ../nbs/14_shipping.ipynb #bbf16ed5
 def _problem_with(path):
     "Why a file cannot be used as a picture, or None."
     if not path.exists():
@@ -618,7 +623,7 @@ def _problem_with(path):
         return f"damaged or unreadable ({getattr(error, 'strerror', None) or error}): copy it again"
     return None
 
-# %% ../nbs/14_shipping.ipynb #9d5c4228
+# %% ../nbs/14_shipping.ipynb #fc6897c4
 def _thumbnail(images, name):
     "A picture of the data as a data URI, 320 px at most; None if it is not there."
     path = (images / name).resolve()
@@ -629,7 +634,7 @@ def _thumbnail(images, name):
     image.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
-# %% ../nbs/14_shipping.ipynb #daf30c34
+# %% ../nbs/14_shipping.ipynb #77573373
 def _percent(share):
     return "not a number" if share is None else f"{share:.1%}"
 
@@ -650,7 +655,7 @@ def _mistakes(about, images):
             "or name its folder: <code>petbreeds report RUN --data FOLDER</code>.</p>") if missing else ""
     return f'{note}<ul class="mistakes">{"".join(items)}</ul>'
 
-# %% ../nbs/14_shipping.ipynb #617d03d9
+# %% ../nbs/14_shipping.ipynb #5300e171
 def _settings(about):
     "What was set and what ran, as rows of a table."
     split, data = about["split"], about["data"]
@@ -663,13 +668,17 @@ def _settings(about):
 
 def summary(about: dict,  # content of run.json
             ) -> str:
-    "The result in one sentence: error rate, number of pictures, interval."
-    metrics = about["metrics"]
-    low, high = error_interval(round(metrics["error_rate"] * metrics["n_valid"]), metrics["n_valid"])
-    return (f"error rate {metrics['error_rate']:.1%} on {metrics['n_valid']} validation pictures "
-            f"(95 % interval {low:.1%} to {high:.1%})")
+    "The result in one line: error rate, number of pictures, interval."
+    return f"error rate {about['metrics']['error_rate']:.1%} {_how_sure(about)}"
 
-# %% ../nbs/14_shipping.ipynb #277b8b3f
+
+def _how_sure(about):
+    "On how many pictures an error rate rests, and between which rates the truth may lie."
+    rate, n = about["metrics"]["error_rate"], about["metrics"]["n_valid"]
+    low, high = error_interval(round(rate * n), n)
+    return f"on {n} validation pictures (95 % interval {low:.1%} to {high:.1%})"
+
+# %% ../nbs/14_shipping.ipynb #45c3df01
 def _training(history):
     "The curves, and their numbers as a table."
     n_frozen = sum(row["stage"] == "frozen" for row in history)
@@ -685,7 +694,7 @@ def _confused(about):
     pairs = most_confused(about)
     return _table("True breed, what it was taken for, how often", ("breed", "taken for", "times"), pairs) if pairs else "<p>None.</p>"
 
-# %% ../nbs/14_shipping.ipynb #f0e91af9
+# %% ../nbs/14_shipping.ipynb #5e9850da
 def _page(about, history, images):
     "The report as HTML."
     rate, breeds = about["metrics"]["error_rate"], about["vocabulary"]
@@ -693,7 +702,7 @@ def _page(about, history, images):
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>petbreeds: {escape(about["architecture"])}, error {rate:.1%}</title><style>{STYLE}</style></head><body><main>
 <h1>{escape(about["architecture"])} on {len(breeds)} breeds</h1>
-<p><span class="big">{rate:.1%}</span> <span class="faint">{summary(about)}</span></p>
+<p><span class="big">{rate:.1%}</span> <span class="faint">error rate {_how_sure(about)}</span></p>
 <h2>Training</h2>{_training(history)}
 <h2>Most confused</h2>{_confused(about)}
 <h2>Confusion matrix</h2><p class="faint">Rows: true breed. Columns: predicted breed. Numbers: validation pictures.</p>
@@ -704,7 +713,7 @@ def _page(about, history, images):
 </main></body></html>
 """
 
-# %% ../nbs/14_shipping.ipynb #58c708f1
+# %% ../nbs/14_shipping.ipynb #1d05b3a2
 def report(run: Run | str | Path,  # a run, or its folder
            data: str | Path | None = None,  # folder of the pictures; default: where training found them
            ) -> Path:  # the page
@@ -718,7 +727,7 @@ def report(run: Run | str | Path,  # a run, or its folder
     _put(folder / REPORT, lambda part: part.write_text(page, encoding="utf-8"))
     return folder / REPORT
 
-# %% ../nbs/14_shipping.ipynb #12b9d839
+# %% ../nbs/14_shipping.ipynb #2a05802f
 def _refuse_other_data(folder, before, now):
     "RunError if a run is to be continued with something else than what it began with."
     for what in ("architecture", "vocabulary", "profile", "seed"):
@@ -729,7 +738,7 @@ def _refuse_other_data(folder, before, now):
             raise RunError(f"{folder} began with other pictures than {now['data']['folder']} holds now: "
                            "put them back, or train anew in another folder")
 
-# %% ../nbs/14_shipping.ipynb #90bb2796
+# %% ../nbs/14_shipping.ipynb #10409d63
 def train_run(learn,  # a Learner from `pet_learner`; its profile says how to train
               folder: str | Path,  # where the run shall be
               source=None,  # what the data was asked for with, for run.json
@@ -752,7 +761,7 @@ def train_run(learn,  # a Learner from `pet_learner`; its profile says how to tr
     about["seconds"] = round(checkpoint.seconds, 1)
     return _finish(learn, folder, about, checkpoint.rows, cbs)
 
-# %% ../nbs/14_shipping.ipynb #ff05aa9b
+# %% ../nbs/14_shipping.ipynb #acf15dea
 @dataclass(frozen=True)
 class Prediction:
     "What a run says about one picture."
@@ -760,7 +769,7 @@ class Prediction:
     top: tuple = ()  # pairs (breed, probability), most probable first; empty if the picture cannot be used
     problem: str | None = None  # why it cannot be used, in one line
 
-# %% ../nbs/14_shipping.ipynb #1d39d7d3
+# %% ../nbs/14_shipping.ipynb #6d0abca4
 def _batches(run, paths):
     "Mini-batches of pictures, prepared as `pet_block` prepares validation pictures."
     block, normalisation = pet_block(run.profile), run.about["normalisation"]
@@ -771,7 +780,7 @@ def _batches(run, paths):
     device = next(run.model.parameters()).device
     return TfmdDL(files, bs=run.profile.bs, num_workers=0, device=device, after_item=block.item_tfms, after_batch=after_batch)
 
-# %% ../nbs/14_shipping.ipynb #6fb18fde
+# %% ../nbs/14_shipping.ipynb #d9cdfe49
 def predict(run: Run | str | Path,  # a run, or its folder
             images,  # paths of pictures
             k: int = 5,  # how many breeds to name for each

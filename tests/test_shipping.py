@@ -220,7 +220,8 @@ def test_each_wrong_part_of_run_json_is_refused_in_one_line(copy, name, value):
     {"vocabulary": ["a"] * 37}, {"vocabulary": ["Bengal", "pug"]}, {"vocabulary": ["\x1b[31m"] + list(map(str, range(36)))},
     {"architecture": "resnet43"}, {"architecture": "mobilenetv3_small_050"}, {"format_version": 2}, {"format": "other"},
     {"normalisation": {"mean": [0, 0, 0], "std": [1, 0, 1]}}, {"normalisation": {"mean": [0, 0, 0]}},
-    {"profile": {"size": 10**9, "item_size": 64, "bs": 8}}, {"finished": False}])
+    {"profile": {"size": 10**9, "item_size": 64, "bs": 8}}, {"finished": False},
+    {"metrics": {"error_rate": 7.5, "n_valid": 10}}, {"metrics": {"error_rate": 0.5, "n_valid": 0}}])
 def test_foreign_contents_are_refused(copy, changes):
     refusal(lambda: load_run(change(copy, **changes)))
 
@@ -300,7 +301,7 @@ def test_the_report_needs_no_network_and_describes_its_drawings(run):
     assert page.count("<svg") == page.count('role="img" aria-label="') == 3
     assert "prefers-color-scheme: dark" in page and "width=device-width" in page
     for true, predicted, count in most_confused(run.about):
-        assert f"<td>{true}</td><td>{predicted}</td>" in page
+        assert f"<td>{true}</td><td>{predicted}</td>" in page.replace("<wbr>", "")
 
 
 def test_the_report_escapes_and_stays_in_its_folder(copy, run, tmp_path):
