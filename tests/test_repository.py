@@ -41,7 +41,7 @@ def fresh_copy(tmp_path_factory):
     copy = tmp_path_factory.mktemp("fresh") / "petbreeds"
     copy.mkdir()
     for part in ("nbs", "petbreeds"):
-        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "kernel-ipc-*"))
     for part in ("settings.ini", "setup.py", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / part, copy)
     for command in ("nbdev_export", "nbdev_clean"):
