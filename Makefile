@@ -59,6 +59,7 @@ bench: install
 	python bench/startup.py
 	python bench/drawing.py
 	python bench/cross_entropy.py
+	python bench/training.py
 	python bench/table.py
 
 gpu: install

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent
 NBS, OUT = ROOT / "nbs", ROOT / "_course"
 RUN = OUT / "run"  # what training writes: model, metrics, report
 # The notebooks of nbs/paperpets/ in reading order: each imports only those before it.
-PAPERPETS = ["noise", "shapes", "light", "breeds", "coat", "pose", "head", "profile", "body", "scene", "sheets", "dataset"]
+PAPERPETS = ["noise", "shapes", "light", "breeds", "coat", "pose", "head", "profile", "body", "scene", "sheets", "dataset", "imaginary"]
 
 
 def chapters():
@@ -35,8 +35,9 @@ def code_of(nb):
 
 
 def keys(nbs):
-    "A fingerprint for each notebook of all it can depend on: itself, what comes before it, versions, data."
+    "A fingerprint for each notebook of all it can depend on: itself, what comes before it, versions, weights, data."
     digest = hashlib.sha256((ROOT / "requirements.lock").read_bytes())
+    digest.update((ROOT / "petbreeds" / "weights" / "papernet.safetensors").read_bytes())
     digest.update(os.environ.get("PETBREEDS_DATA", "paper").encode())
     found = {}
     for nb in nbs:

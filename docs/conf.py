@@ -25,7 +25,8 @@ CONTENTS = [
     ("Loss", ["05_*", "06_*"]),
     ("Practice", ["14_*"]),
     ("Appendix: how PaperPets are drawn", ["00_paperpets", *(f"paperpets/{name}" for name in PAPERPETS)]),
-    ("Appendix: the command line", ["20_*"]),
+    ("Appendix: PaperNet", ["00a_papernet"]),
+    ("Appendix: the command line, words", ["20_*", "glossary"]),
 ]
 
 

@@ -10,7 +10,9 @@ from .baseline import *
 from .blocks import *
 from .cross_entropy import *
 from .layout import *
+from .papernet import *
 from .paperpets import *
+from .presizing import *
 from .shipping import *
 from .softmax import *
 

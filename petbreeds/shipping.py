@@ -31,6 +31,7 @@ from pathlib import Path
 import petbreeds
 from .baseline import error_interval, fit_stages, pet_model, pet_stages  # before torch: it tells its threads how to wait
 from .blocks import Profile, pet_block
+from .papernet import pack_optimizer, unpack_optimizer
 
 # %% ../nbs/14_shipping.ipynb #38224d5c
 import torch
@@ -161,33 +162,6 @@ def _claim(folder, about, overwrite=False):
     for name in (MODEL, HISTORY, REPORT, CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
 
-# %% ../nbs/14_shipping.ipynb #51a35848
-def _pack_optimizer(opt):
-    "State of a fastai optimizer as (tensors, plain values), by number of the parameter."
-    tensors, plain = {}, {}
-    for number, state in enumerate(opt.state_dict()["state"]):
-        for name, value in state.items():
-            if isinstance(value, Tensor):
-                tensors[f"opt.{number}.{name}"] = value.contiguous()
-            else:
-                plain[f"{number}.{name}"] = value
-    return tensors, plain
-
-# %% ../nbs/14_shipping.ipynb #10f835a8
-def _unpack_optimizer(opt, tensors, plain):
-    "The inverse of `_pack_optimizer`; each tensor gets the memory layout of its parameter."
-    parameters = [parameter for parameter, *_ in opt.all_params()]
-    states = [{} for _ in parameters]
-    for key, value in plain.items():
-        number, name = key.split(".", 1)
-        states[int(number)][name] = value
-    for key, value in tensors.items():
-        _, number, name = key.split(".", 2)
-        parameter = parameters[int(number)]
-        like = parameter if value.shape == parameter.shape else value.to(parameter.device)
-        states[int(number)][name] = torch.empty_like(like, requires_grad=False).copy_(value)
-    opt.load_state_dict({"state": states, "hypers": opt.hypers})
-
 # %% ../nbs/14_shipping.ipynb #d4a7a1cc
 class Checkpoint(Callback):
     "After each epoch, keep in `folder` all that is needed to go on from there."
@@ -236,7 +210,7 @@ def row(self: Checkpoint) -> dict:
 @patch
 def save(self: Checkpoint):
     "Write checkpoint and history; if that fails, stop training and keep the reason in `problem`."
-    tensors, plain = _pack_optimizer(self.opt)
+    tensors, plain = pack_optimizer(self.opt)
     tensors.update({f"model.{name}": value.contiguous() for name, value in self.model.state_dict().items()})
     mean, scaler = self.recorder.smooth_loss, getattr(self.learn, "scaler", None)
     state = {"rows": self.rows, "seconds": self.seconds, "optimizer": plain, "scaler": scaler and scaler.state_dict(),
@@ -273,7 +247,7 @@ def load(self: Checkpoint, learn):
 def restore_stage(self: Checkpoint):
     "Optimizer, loss scaling and running mean of the loss, as they were when the last epoch ended."
     tensors = {name: value for name, value in self.saved["tensors"].items() if name.startswith("opt.")}
-    _unpack_optimizer(self.opt, tensors, self.saved["optimizer"])
+    unpack_optimizer(self.opt, tensors, self.saved["optimizer"])
     mean, count = self.saved["smooth_loss"]
     self.recorder.smooth_loss.val, self.recorder.smooth_loss.count = torch.tensor(mean), count
     if self.saved["scaler"] and getattr(self.learn, "scaler", None):

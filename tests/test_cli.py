@@ -118,6 +118,23 @@ def test_stopped_in_training_it_goes_on_to_the_same_numbers(petbreeds, pets, fin
     assert status == 0 and "nothing to resume" in complaint and "error rate" in out
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_drops_is_heeded_at_the_next_step():
+    class Dying:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with cli._interruptible() as heed:
+            heed()
+            Dying()  # its exception is ignored
+            with pytest.raises(KeyboardInterrupt):
+                heed()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_full_disk_is_one_line(pets, here):
     def small_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
@@ -269,7 +286,7 @@ def test_help_and_version_load_nothing_heavy(here):
 def test_doctor_never_falls_ill(petbreeds, here, monkeypatch):
     status, out, _ = petbreeds("doctor")
     assert status == 0 and [line.split()[0] for line in out.splitlines()] == [
-        "petbreeds", "python", "torch", "libraries", "processor", "memory", "disk", "data", "weights"]
+        "petbreeds", "python", "torch", "libraries", "processor", "memory", "disk", "data", "weights", "papernet"]
     (here / "file").write_text("")
     monkeypatch.setenv("PETBREEDS_HOME", str(here / "file" / "home"))
     monkeypatch.setattr(cli, "_memory", lambda: 1 / 0)

@@ -212,7 +212,7 @@ def test_imagenet_without_a_network_is_one_clear_line(pets, offline, arch):
     dls = pet_dls(pets, TINY, workers=0, say=quiet)
     with pytest.raises(LearnerError) as error:
         pet_learner(dls, arch=arch, weights="imagenet")
-    one_line(error, f"no ImageNet weights for {arch}", "cannot be reached", "choose weights 'none'")
+    one_line(error, f"no ImageNet weights for {arch}", "cannot be reached", "choose weights 'papernet' or 'none'")
 
 
 def test_offline_by_wish(monkeypatch, offline):
@@ -229,7 +229,7 @@ def test_a_download_that_breaks_is_one_clear_line(monkeypatch, offline):
     monkeypatch.setattr("torch.hub.download_url_to_file", broken)
     with pytest.raises(LearnerError) as error:
         imagenet_file("resnet34")
-    one_line(error, "invalid hash value", "choose weights 'none'")
+    one_line(error, "invalid hash value", "choose weights 'papernet' or 'none'")
 
 
 def test_auto_falls_back_to_random_weights_and_says_so(pets, offline):

@@ -192,7 +192,7 @@ def test_two_programs_may_draw_one_set(tmp_path):
 
 
 def test_a_worker_that_dies_is_said(tmp_path, monkeypatch):
-    def start_dead():
+    def start_dead(job):
         return subprocess.Popen([sys.executable, "-c", "pass"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     monkeypatch.setattr(dataset, "_start_worker", start_dead)

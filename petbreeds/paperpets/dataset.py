@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['SPECIES_ID', 'CLASS_ID', 'BREED_ID', 'COMMON_SIZES', 'LONG_SIDES', 'RATIO_QUANTILES', 'FAULTS', 'STRAY_FILES',
            'LIST_HEADER', 'EMPTY_MAT', 'picture_size', 'Entry', 'set_entries', 'head_xml', 'picture_bytes',
-           'draw_entry', 'recipe', 'recipe_key', 'set_fingerprint', 'make_paperpets']
+           'draw_entry', 'recipe', 'recipe_key', 'in_processes', 'watched', 'cores', 'set_fingerprint',
+           'make_paperpets']
 
 # %% ../../nbs/paperpets/dataset.ipynb #427f559d
 import hashlib
@@ -24,6 +25,7 @@ from dataclasses import astuple, dataclass
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
+from pkgutil import resolve_name
 from queue import SimpleQueue
 
 # %% ../../nbs/paperpets/dataset.ipynb #569df62f
@@ -227,33 +229,41 @@ def _missing(dest, made_from):
     return [entry for entry in entries if not present.issuperset(entry.files)]
 
 # %% ../../nbs/paperpets/dataset.ipynb #06986e49
-def _work():
-    "What a worker process does: draw the entries that it is sent, until there are no more."
+def _draw_listed(dest, entry, seed, scale):
+    "`draw_entry` for a worker, which gets its arguments as JSON."
+    draw_entry(Path(dest), Entry(*entry), seed, scale)
+
+
+def _work(job):
+    "What a worker process does: call `job` with each list of arguments that it is sent, until there are no more."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    job = resolve_name(job)
     for line in sys.stdin:
-        dest, entry, seed, scale = json.loads(line)
-        try: answer = draw_entry(Path(dest), Entry(*entry), seed, scale)
+        try: answer = job(*json.loads(line))
         except OSError as error: answer = [error.errno, error.strerror]
         try: print(json.dumps(answer), flush=True)
         except BrokenPipeError: os._exit(1)   # the parent was killed: nobody listens
 
 
-def _start_worker():
+def _start_worker(job):
     one_thread = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"], "1")
-    return subprocess.Popen([sys.executable, "-c", "from petbreeds.paperpets.dataset import _work; _work()"], text=True,
+    return subprocess.Popen([sys.executable, "-c", f"from petbreeds.paperpets.dataset import _work; _work({job!r})"], text=True,
                             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                             env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(sys.path)})
 
 # %% ../../nbs/paperpets/dataset.ipynb #7f59e01c
-def _draw_in_processes(dest, entries, seed, scale, workers):
-    "Draw `entries` with several processes; gives None for each one drawn, and raises what a worker raised."
-    children, idle = [_start_worker() for _ in range(workers)], SimpleQueue()
+def in_processes(job:str,        # "module:function": its arguments are such as JSON can tell; it returns None, or raises OSError
+                 arguments:list, # of lists: what to call it with
+                 workers:int,    # processes, 1 or more
+                ):               # generator: None for each call that has ended
+    "Call a function many times in several processes; what a call raised is raised here."
+    children, idle = [_start_worker(job) for _ in range(workers)], SimpleQueue()
     for child in children: idle.put(child)
 
-    def draw(entry):
+    def call(listed):
         child = idle.get()
         try:
-            print(json.dumps([str(dest), astuple(entry), seed, scale]), file=child.stdin, flush=True)
+            print(json.dumps(listed), file=child.stdin, flush=True)
             answer = json.loads(child.stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):
             raise RuntimeError("a process that draws has ended before its work; make the same call again to go on") from None
@@ -261,7 +271,7 @@ def _draw_in_processes(dest, entries, seed, scale, workers):
         if answer: raise OSError(*answer)
 
     try:
-        with ThreadPoolExecutor(workers) as pool: yield from pool.map(draw, entries)
+        with ThreadPoolExecutor(workers) as pool: yield from pool.map(call, arguments)
     finally:
         for child in children: child.kill()
         for child in children: child.communicate()
@@ -279,14 +289,18 @@ class _NotebookLine:
         elif text: self.handle = display(bundle, raw=True, display_id=True)
 
 
-def _watched(done, total):
+def watched(done,      # anything to go through
+            total:int, # how many it will give
+            desc:str="drawing",     # what the bar says
+            unit:str=" pictures",   # of what
+           ):          # generator: what `done` gives
     "Pass on what `done` gives, with a progress bar if somebody can see one."
     notebook = "IPython" in sys.modules and hasattr(sys.modules["IPython"].get_ipython(), "kernel")
-    yield from tqdm(done, total=total, desc="drawing", unit=" pictures", delay=2, leave=False,
+    yield from tqdm(done, total=total, desc=desc, unit=unit, delay=2, leave=False,
                     file=_NotebookLine() if notebook else sys.stderr, disable=not (notebook or sys.stderr.isatty()))
 
 # %% ../../nbs/paperpets/dataset.ipynb #487bcf06
-def _cores():
+def cores()->int:
     "The cores that this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -296,8 +310,8 @@ def _draw_all(dest, entries, made_from, workers):
     seed, scale = made_from["seed"], made_from["scale"]
     workers = min(workers, 1 + len(entries) // 50)   # a process takes as long to start as some 50 pictures to draw
     if workers == 1: drawn = (draw_entry(dest, entry, seed, scale) for entry in entries)
-    else: drawn = _draw_in_processes(dest, entries, seed, scale, workers)
-    for _ in _watched(drawn, len(entries)): pass
+    else: drawn = in_processes("petbreeds.paperpets.dataset:_draw_listed", [[str(dest), astuple(entry), seed, scale] for entry in entries], workers)
+    for _ in watched(drawn, len(entries)): pass
 
 # %% ../../nbs/paperpets/dataset.ipynb #d898f5cc
 LIST_HEADER = ["#Image CLASS-ID SPECIES BREED ID", "#ID: 1:37 Class ids", "#SPECIES: 1:Cat 2:Dog", "#BREED ID: 1-12:Cat 1-25:Dog",
@@ -371,7 +385,7 @@ def make_paperpets(dest,                # folder for the set: new, empty, or hol
         with _lock_for(dest):
             if _finished(dest, made_from): return dest   # another process drew it while this one waited
             _claim(dest, made_from)
-            _draw_all(dest, _missing(dest, made_from), made_from, workers or _cores())
+            _draw_all(dest, _missing(dest, made_from), made_from, workers or cores())
             _finish(dest, made_from)
             shutil.rmtree(dest / "unfinished", ignore_errors=True)
     return dest
