@@ -14,7 +14,7 @@ INSTALL_VENV = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
   then apt-get update -q && apt-get install -y -q --no-install-recommends python3-venv; \
   else echo "make: $(PYTHON) cannot make virtual environments; on Debian: sudo apt-get install python3-venv"; exit 1; fi
 
-.PHONY: help install course test lab docs bench gpu export lock clean
+.PHONY: help install course test lab docs docs-serve bench gpu export lock clean
 
 help:
 	@echo "make install  virtual environment, locked packages, PaperPets"
@@ -22,6 +22,7 @@ help:
 	@echo "make test     install, then every notebook and every test"
 	@echo "make lab      read and run the chapters in JupyterLab"
 	@echo "make docs     the chapters as web pages in _site/"
+	@echo "make docs-serve  the pages of _site/ on http://127.0.0.1:8000"
 	@echo "make bench    measure against the budgets, results in bench/results/"
 	@echo "make gpu      the cells that need a GPU and the photographs"
 	@echo "make export   write petbreeds/ from nbs/ and clean the notebooks"
@@ -42,8 +43,10 @@ install: $(READY)
 
 course: install
 	python course.py
+	$(MAKE) --no-print-directory docs
 
 test: $(READY)
+	python tests/site/chromium.py
 	OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --do_print
 	pytest --nbval nbs -q
 	pytest tests
@@ -52,8 +55,12 @@ lab: install
 	jupyter lab --ip 127.0.0.1 nbs
 
 docs: $(READY)
-	sphinx-build -W -q -c docs nbs _site
-	@echo "open _site/index.html"
+	sphinx-build -E -W -q -d build/doctrees -c docs nbs _site
+	@echo "the site: _site/index.html, or make docs-serve"
+
+docs-serve: docs
+	@echo "http://127.0.0.1:8000"
+	python -m http.server 8000 --bind 127.0.0.1 --directory _site
 
 bench: install
 	python bench/startup.py
@@ -74,4 +81,4 @@ lock:
 	  --upgrade --no-header --annotation-style line --output-file requirements.lock --quiet
 
 clean:
-	rm -rf $(VENV) _course _site _docs _proc build dist *.egg-info .pytest_cache .hypothesis
+	rm -rf $(VENV) _course _site _screenshots nbs/api _docs _proc build dist *.egg-info .pytest_cache .hypothesis

@@ -1,57 +1,57 @@
-"Sphinx: the notebooks of nbs/ as web pages, with the outputs they store."
-import json
-import re
+"Sphinx: the notebooks of nbs/ as web pages, with the outputs they store. docs/README.md says how it works."
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from course import PAPERPETS
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+import api  # noqa: E402
 
-project, author, language = "petbreeds", "The petbreeds authors", "en"
-extensions = ["myst_nb", "sphinx_design", "sphinx_copybutton", "sphinx_togglebutton"]
+_config = ConfigParser(delimiters=["="])
+_config.read(ROOT / "settings.ini", encoding="utf-8")
+_settings = _config["DEFAULT"]
+
+project, author, version, language = _settings["lib_name"], _settings["author"], _settings["version"], "en"
+project_copyright = f"{_settings['copyright']}. Code and text under Apache-2.0"
 root_doc = "index"
 exclude_patterns = ["**.ipynb_checkpoints"]
+extensions = ["myst_nb", "sphinx_design", "sphinx_copybutton", "sphinx.ext.linkcode",
+              "api", "notebook_source", "numbering", "quiz", "navigation", "static_files"]
+
 nb_execution_mode = "off"
-myst_enable_extensions = ["amsmath", "dollarmath", "colon_fence", "deflist", "attrs_inline"]
-myst_heading_anchors = 3
+nb_render_markdown_format = "myst"
+suppress_warnings = ["mystnb.unknown_mime_type", "toc.not_included"]  # the second: docs/contents.py says it better
+myst_enable_extensions = ["alert", "amsmath", "attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 4
+myst_dmath_double_inline = True
+add_module_names = False
+toc_object_entries = False
+mathjax_path = "mathjax/startup.js"
+mathjax3_config = {"loader": {"load": ["input/tex", "output/chtml", "a11y/assistive-mml"]}}
+
+copybutton_selector = "div.highlight pre"
+copybutton_exclude = ".linenos, .gp"
+
+html_title = project
+html_favicon = "_static/icon.svg"
+html_logo = "_static/icon.svg"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_search_scorer = str(ROOT / "docs" / "search_scores.js")
 html_theme = "sphinx_book_theme"
-html_title = "petbreeds"
-html_static_path = []
-suppress_warnings = ["mystnb.unknown_mime_type"]
-
-NBS = Path(__file__).resolve().parent.parent / "nbs"
-CONTENTS = [
-    ("Data", ["0[1-4]_*"]),
-    ("Loss", ["05_*", "06_*"]),
-    ("Practice", ["14_*"]),
-    ("Appendix: how PaperPets are drawn", ["00_paperpets", *(f"paperpets/{name}" for name in PAPERPETS)]),
-    ("Appendix: PaperNet", ["00a_papernet"]),
-    ("Appendix: the command line, words", ["20_*", "glossary"]),
-]
+html_context = {"default_mode": "auto"}
+html_theme_options = {
+    "repository_url": _settings["git_url"], "repository_branch": _settings["branch"], "path_to_docs": _settings["nbs_path"],
+    "use_source_button": True, "use_repository_button": True, "use_issues_button": True, "use_download_button": True,
+    "launch_buttons": {"colab_url": "https://colab.research.google.com", "binderhub_url": "https://mybinder.org",
+                       "notebook_interface": "jupyterlab"},
+    "logo": {"text": project},
+    "navbar_persistent": [], "home_page_in_toc": False, "show_toc_level": 2, "show_navbar_depth": 1, "navigation_with_keys": False,
+    "pygments_light_style": "a11y-high-contrast-light", "pygments_dark_style": "a11y-high-contrast-dark",
+}
 
 
-def toctree(caption, patterns):
-    "One part of the table of contents, in MyST."
-    pages = [nb.relative_to(NBS).with_suffix("") for p in patterns for nb in sorted(NBS.glob(f"{p}.ipynb"))]
-    return f"```{{toctree}}\n:hidden:\n:caption: {caption}\n" + "\n".join(map(str, pages)) + "\n```"
-
-
-def prepare(app, docname, source):
-    "Take nbdev's directives out of the cells; give the first page the table of contents."
-    notebook = json.loads(source[0])
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            text = "".join(cell["source"])
-            if re.search(r"^#\|\s*(hide|default_exp)\b", text, re.M):
-                cell["metadata"]["tags"] = ["remove-cell"]
-            if alt := re.search(r"^#\|\s*fig-alt:\s*(.+)$", text, re.M):
-                cell["metadata"]["mystnb"] = {"image": {"alt": alt[1]}}
-            cell["source"] = re.sub(r"^#\|.*\n?", "", text, flags=re.M)
-    if docname == root_doc:
-        contents = "\n\n".join(toctree(*part) for part in CONTENTS)
-        notebook["cells"].append({"cell_type": "markdown", "id": "contents", "metadata": {}, "source": contents})
-    source[0] = json.dumps(notebook)
-
-
-def setup(app):
-    app.connect("source-read", prepare)
+def linkcode_resolve(domain, info):
+    "The address of an exported name in the repository."
+    place = api.source_line(ROOT, f"{info['module']}.{info['fullname']}")
+    return f"{_settings['git_url']}/blob/{_settings['branch']}/{place[0]}#L{place[1]}" if place else None

@@ -130,11 +130,6 @@ def test_workflows_are_valid():
     subprocess.run([BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows], check=True)
 
 
-def test_site_builds_without_a_warning(tmp_path):
-    subprocess.run([BIN / "sphinx-build", "-W", "-q", "-c", ROOT / "docs", ROOT / "nbs", tmp_path], check=True)
-    assert (tmp_path / "01_layout.html").exists()
-
-
 @pytest.fixture
 def small_course(tmp_path, monkeypatch):
     "The chapter runner over two notebooks of one cell each; training replaced by a command that writes its files."
@@ -145,6 +140,8 @@ def small_course(tmp_path, monkeypatch):
     for stem, code in (("01_first", "1 + 1"), ("02_second", "2 + 2")):
         write_notebook(nbs / f"{stem}.ipynb", code)
     (tmp_path / "requirements.lock").write_text("")
+    (tmp_path / "petbreeds" / "weights").mkdir(parents=True)
+    (tmp_path / "petbreeds" / "weights" / "papernet.safetensors").write_bytes(b"")
     for key, value in dict(ROOT=tmp_path, NBS=nbs, OUT=tmp_path / "_course", RUN=tmp_path / "_course" / "run").items():
         monkeypatch.setattr(course, key, value)
     train = ("import json, pathlib; p = pathlib.Path({!r}); p.mkdir(parents=True, exist_ok=True); "

@@ -1,0 +1,39 @@
+"Numbers: of a chapter before its title, of its figures and equations after that of the chapter. And marked predictions."
+import contents
+from docutils import nodes
+
+
+def number(app, document):
+    "Write the numbers into a page that was read."
+    page = app.env.docname
+    chapter = contents.number(page)
+    if chapter:
+        title = next(document.findall(nodes.title), None)
+        if title is not None:
+            title.insert(0, nodes.Text(f"{chapter}. "))
+    prefix = f"{chapter}." if chapter else ""
+    for i, caption in enumerate(document.findall(nodes.caption), 1):
+        if isinstance(caption.parent, nodes.figure):
+            caption.insert(0, nodes.strong("", f"Figure {prefix}{i}. "))
+    labels = {label: place for label, place in app.env.domains.math_domain.equations.items() if place[0] == page}
+    for i, equation in enumerate(document.findall(nodes.math_block), 1):
+        equation["number"] = f"{prefix}{i}"
+        if not equation.get("ids"):
+            equation["ids"] = [f"equation-{prefix}{i}".replace(".", "-")]
+        if equation.get("label") in labels:
+            app.env.domains.math_domain.equations[equation["label"]] = (page, equation["number"])
+
+
+def mark_predictions(app, document):
+    "A paragraph that asks for a prediction is set apart."
+    for paragraph in document.findall(nodes.paragraph):
+        for word in paragraph.findall(lambda node: isinstance(node, (nodes.strong, nodes.emphasis))):
+            if word.astext().startswith("Predict"):
+                paragraph["classes"].append("predict")
+                break
+
+
+def setup(app):
+    app.connect("doctree-read", number, priority=100)  # before Sphinx collects titles
+    app.connect("doctree-read", mark_predictions)
+    return {"parallel_read_safe": True}
