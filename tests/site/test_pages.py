@@ -8,7 +8,6 @@ from builder import NBS, ROOT
 
 SCREENSHOTS = ROOT / "_screenshots"
 MEGABYTES = 2.5  # a page with all it loads
-SECONDS = 2  # until the first page answers
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
 NOTEBOOKS = sorted(nb.relative_to(NBS).with_suffix(".html").as_posix() for nb in NBS.rglob("[!.]*.ipynb")
@@ -93,15 +92,3 @@ def test_page(visitor, name):
     assert tab.evaluate(WIDER) == [], "wider than a phone"
     picture(tab, name, "390")
     assert tab.heard == []
-
-
-def test_first_page_is_soon_there(browser, address):
-    "The best of three fresh visits, so that a busy machine does not matter."
-    times = []
-    for _ in range(3):
-        context = browser.new_context()
-        tab = context.new_page()
-        tab.goto(f"{address}/index.html")
-        times.append(tab.evaluate("performance.timing.domInteractive - performance.timing.navigationStart") / 1000)
-        context.close()
-    assert min(times) < SECONDS
