@@ -436,6 +436,10 @@ def _refuse_member(member):
         raise _MirrorError(f"refused to unpack {member.name!r}: it is a link or a device")
 
 
+# Owner, rights and times of a member are not for an archive to say. Before 3.11.4 (Debian 12 has 3.11.2) Python has no filters.
+_ATTRIBUTES = {"filter": "data"} if hasattr(tarfile, "data_filter") else {"set_attrs": False}
+
+
 def _unpack(file, folder):
     "Unpack a .tar.gz below `folder`; _MirrorError if it is damaged or would reach outside."
     try:
@@ -443,7 +447,7 @@ def _unpack(file, folder):
             with tarfile.open(fileobj=stream, mode="r|") as tar:
                 for member in tar:
                     _refuse_member(member)
-                    tar.extract(member, folder, filter="data")
+                    tar.extract(member, folder, **_ATTRIBUTES)
             while stream.read(2**20):  # to the end, where gzip keeps a checksum of everything
                 pass
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error):

@@ -291,7 +291,7 @@ def test_doctor_never_falls_ill(petbreeds, here, monkeypatch):
     monkeypatch.setenv("PETBREEDS_HOME", str(here / "file" / "home"))
     monkeypatch.setattr(cli, "_memory", lambda: 1 / 0)
     status, out, _ = petbreeds("doctor")
-    assert status == 0 and "memory     unknown (ZeroDivisionError" in out and len(out.splitlines()) == 9
+    assert status == 0 and "memory     unknown (ZeroDivisionError" in out and len(out.splitlines()) == 10
 
 
 def test_data_draws_and_audits(petbreeds, here):
