@@ -1,42 +1,35 @@
 "The exercises of chapter 4: its own check cells, run on its own solutions, on other right answers and on the usual wrong ones."
-import json
 import math
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
+from exercises import Exercises
 
 from petbreeds.baseline import error_interval
 
-CELLS = json.loads((Path(__file__).parents[1] / "nbs" / "04_baseline.ipynb").read_text(encoding="utf-8"))["cells"]
-SOURCES = ["".join(cell["source"]) for cell in CELLS]
-SOLUTIONS = [code for text in SOURCES for code in re.findall(r"<summary>Solution</summary>\s+```python\n(.+?)```", text, re.S)]
-STARTS = [source for source in SOURCES if "# your turn" in source]
+EXERCISES = Exercises("04_baseline")
 
 
 @pytest.fixture
 def chapter():
     "What the exercises use, and the check cells."
     space = {"torch": torch, "math": math, "Counter": Counter, "error_interval": error_interval}
-    for source in SOURCES:
-        if source.startswith("def check_"):
-            exec(source, space)
-    return space
+    return EXERCISES.namespace(**space)
 
 
 def test_every_exercise_has_a_start_and_a_solution():
-    assert len(STARTS) == len(SOLUTIONS) == sum(source.startswith("def check_") for source in SOURCES) >= 3
+    assert len(EXERCISES.starts) == len(EXERCISES.solutions) == len(EXERCISES.checks) >= 3
 
 
-@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("start", EXERCISES.starts)
 def test_start_does_not_pass(chapter, capsys, start):
     exec(start, chapter)
     assert capsys.readouterr().out.startswith("Not yet")
 
 
-@pytest.mark.parametrize("solution", SOLUTIONS)
+@pytest.mark.parametrize("solution", EXERCISES.solutions)
 def test_solution_passes(chapter, capsys, solution):
     exec(solution, chapter)
     assert capsys.readouterr().out.startswith("Correct")

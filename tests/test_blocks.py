@@ -1,5 +1,4 @@
 "why_no_batch on each fault and on sound blocks of every kind; the exercises of chapter 3."
-import json
 import math
 import multiprocessing.process
 import random
@@ -20,6 +19,7 @@ from fastai.vision.all import (BBoxBlock, BBoxLblBlock, CategoryBlock, ColReader
                                Resize, TfmdDL, Transform, TransformBlock, aug_transforms, get_image_files, imagenet_stats,
                                parent_label, using_attr)
 from PIL import Image
+from exercises import Exercises
 
 from petbreeds.blocks import Profile, breed_splitter, pet_block, why_no_batch
 from petbreeds.layout import breed_of, usable_images
@@ -267,8 +267,7 @@ def test_what_it_does_not_know_it_says(pets):
 
 # The exercises of the chapter: its own check cells, run on its own solutions and on the usual wrong answers.
 
-SOURCES = ["".join(cell["source"]) for cell in json.loads((ROOT / "nbs" / "03_datablock.ipynb").read_text(encoding="utf-8"))["cells"]]
-SOLUTIONS = [code for text in SOURCES for code in re.findall(r"<summary>Solution</summary>\s+```python\n(.+?)```", text, re.S)]
+EXERCISES = Exercises("03_datablock")
 
 
 @pytest.fixture
@@ -277,19 +276,17 @@ def chapter(pets):
     space = {}
     exec("from fastai.vision.all import *\nfrom petbreeds.blocks import *\nfrom petbreeds.layout import *", space)
     space |= dict(clean=pets, sorted_images=images, last="beagle", math=math, fill=fill, tempfile=tempfile, random=random)
-    for source in SOURCES:
-        if source.startswith("def check_"):
-            exec(source, space)
+    for source in EXERCISES.sources:
         if found := re.search(r"^def tell\(.*?(?=^\S)", source, re.M | re.S):
             exec(found[0], space)
-    return space
+    return EXERCISES.namespace(**space)
 
 
 def test_every_exercise_has_a_solution():
-    assert len(SOLUTIONS) == sum(source.startswith("def check_") for source in SOURCES) == 4
+    assert len(EXERCISES.solutions) == len(EXERCISES.checks) == 4
 
 
-@pytest.mark.parametrize("solution", SOLUTIONS)
+@pytest.mark.parametrize("solution", EXERCISES.solutions)
 def test_solution_passes(chapter, capsys, solution):
     exec(solution, chapter)
     assert capsys.readouterr().out.startswith("Correct")

@@ -1,6 +1,5 @@
 "presize held against fastai, both ways against each other, the measurement against cases with a known answer; the exercises of the chapter."
 import importlib
-import json
 import math
 import re
 import sys
@@ -14,6 +13,7 @@ from fastai.vision import augment
 from fastai.vision.all import PadMode, Pipeline, PILImage, Rotate, TensorImage, Warp, Zoom, rotate_mat, setup_aug_tfms, zoom_mat
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from exercises import Exercises
 
 from petbreeds import presizing
 from petbreeds.paperpets import draw_pet
@@ -203,26 +203,21 @@ def test_bench_compares_equal_seeds(bench):
 
 # The exercises of the chapter: its own check cells, run on its own solutions and on the usual wrong answers.
 
-CELLS = json.loads((ROOT / "nbs" / "02_presizing.ipynb").read_text(encoding="utf-8"))["cells"]
-SOURCES = ["".join(cell["source"]) for cell in CELLS]
-SOLUTIONS = [code for text in SOURCES for code in re.findall(r"<summary>Solution</summary>\s+```python\n(.+?)```", text, re.S)]
+EXERCISES = Exercises("02_presizing")
 
 
 @pytest.fixture
 def chapter():
     "What the exercises use, and the check cells."
     space = {"torch": torch, "math": math, "presize": presize, "PadMode": PadMode, "rotate_mat": rotate_mat, "zoom_mat": zoom_mat}
-    for source in SOURCES:
-        if source.startswith("def check_"):
-            exec(source, space)
-    return space
+    return EXERCISES.namespace(**space)
 
 
 def test_every_exercise_has_a_solution():
-    assert len(SOLUTIONS) == sum(source.startswith("def check_") for source in SOURCES) >= 3
+    assert len(EXERCISES.solutions) == len(EXERCISES.checks) >= 3
 
 
-@pytest.mark.parametrize("solution", SOLUTIONS)
+@pytest.mark.parametrize("solution", EXERCISES.solutions)
 def test_solution_passes(chapter, capsys, solution):
     exec(solution, chapter)
     assert capsys.readouterr().out.startswith("Correct")

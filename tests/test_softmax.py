@@ -1,13 +1,12 @@
 "softmax, logsumexp and log_softmax held against PyTorch; the exercises of their chapter held against their solutions."
-import json
 import math
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from exercises import Exercises
 
 from petbreeds import softmax as ours
 
@@ -156,26 +155,21 @@ def test_traces_as_one_graph(name):
 
 # The exercises of the chapter: its own check cells, run on its own solutions and on the usual wrong answers.
 
-CELLS = json.loads((Path(__file__).parents[1] / "nbs" / "05_softmax.ipynb").read_text(encoding="utf-8"))["cells"]
-SOURCES = ["".join(cell["source"]) for cell in CELLS]
-SOLUTIONS = [code for text in SOURCES for code in re.findall(r"<summary>Solution</summary>\s+```python\n(.+?)```", text, re.S)]
+EXERCISES = Exercises("05_softmax")
 
 
 @pytest.fixture
 def chapter():
     "What the exercises use: the module, the classes, and the check cells."
     space = {"torch": torch, "math": math, "classes": ["cat", "dog", "bear"]} | {name: getattr(ours, name) for name in NAMES}
-    for source in SOURCES:
-        if source.startswith("def check_"):
-            exec(source, space)
-    return space
+    return EXERCISES.namespace(**space)
 
 
 def test_every_exercise_has_a_solution():
-    assert len(SOLUTIONS) == sum(source.startswith("def check_") for source in SOURCES) >= 3
+    assert len(EXERCISES.solutions) == len(EXERCISES.checks) >= 3
 
 
-@pytest.mark.parametrize("solution", SOLUTIONS)
+@pytest.mark.parametrize("solution", EXERCISES.solutions)
 def test_solution_passes(chapter, capsys, solution):
     exec(solution, chapter)
     assert capsys.readouterr().out.startswith("Correct")
