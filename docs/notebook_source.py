@@ -120,6 +120,8 @@ class NameTheCell(logging.Filter):
 
 def begin(app):
     app.cells_of = {}
+    scratch = Path(app.doctreedir) / "outputs"  # where myst-nb leaves outputs as files, else beside the site
+    app.env.mystnb_config = app.env.mystnb_config.copy(output_folder=str(scratch))
     for handler in logging.getLogger("sphinx").handlers:
         handler.addFilter(NameTheCell(app))
     for fault in contents.faults(Path(app.srcdir)):
@@ -127,6 +129,6 @@ def begin(app):
 
 
 def setup(app):
-    app.connect("builder-inited", begin)
+    app.connect("builder-inited", begin, priority=900)  # after myst-nb
     app.connect("source-read", prepare)
     return {"parallel_read_safe": False}
