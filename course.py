@@ -18,6 +18,7 @@ from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parent
 NBS, OUT = ROOT / "nbs", ROOT / "_course"
+BIN = Path(sys.executable).parent  # the commands of this environment
 RUN = OUT / "run"  # what training writes: model, metrics, report
 # The notebooks of nbs/paperpets/ in reading order: each imports only those before it.
 PAPERPETS = ["noise", "shapes", "light", "breeds", "coat", "pose", "head", "profile", "body", "scene", "sheets", "dataset", "imaginary"]
@@ -60,7 +61,7 @@ def execute(nb, dest):
 
 def train_command():
     "What the reader's own `petbreeds train` does, into the course's folder."
-    return [str(Path(sys.executable).with_name("petbreeds")), "train", "--out", str(RUN), "--overwrite"]
+    return [str(BIN / "petbreeds"), "train", "--out", str(RUN), "--overwrite"]
 
 
 def run_all():
@@ -113,7 +114,7 @@ def main():
         sys.exit(run_all())
     for nb in args.store:
         execute(nb.resolve(), nb.resolve())
-        subprocess.run(["nbdev_clean", "--fname", str(nb)], check=True, cwd=ROOT)
+        subprocess.run([BIN / "nbdev_clean", "--fname", str(nb)], check=True, cwd=ROOT)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """From a notebook of nbs/ to what myst-nb reads: nbdev's directives out of the code, alt text and captions onto figures,
 quiz questions and reference entries as directives, the table of contents on the first page. Nothing is executed.
 """
+import ast
 import json
 import logging
 import re
@@ -17,6 +18,7 @@ from sphinx.util import logging as sphinx_logging
 
 logger = sphinx_logging.getLogger(__name__)
 HIDDEN = {"hide", "default_exp"}
+SETTINGS = ("warnings.", "os.environ.", "plt.rcParams", "pd.options.", "torch.set_printoptions")  # what a setup cell may call or set
 ITALIC = re.compile(r"\*(?!\*)((?:[^*\n]|\n(?!\n))+)\*(?=\n\n|\s*$)")
 
 
@@ -35,6 +37,34 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#$~|:])", r"\\\1", text)
 
 
+def sets_up(statement: ast.stmt) -> bool:
+    "Whether a statement only imports, or sets warnings, colours or the style of plots and numbers."
+    if isinstance(statement, ast.With):
+        return all(map(sets_up, statement.body))
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        return ast.unparse(statement.value.func).startswith(SETTINGS)
+    if isinstance(statement, ast.Assign):
+        values = getattr(statement.value, "elts", [statement.value])
+        colours = all(isinstance(value, ast.Constant) and str(value.value).startswith("#") for value in values)
+        return colours or ast.unparse(statement.targets[0]).startswith(SETTINGS)
+    return isinstance(statement, (ast.Import, ast.ImportFrom))
+
+
+def is_setup(cell: dict) -> bool:
+    "Whether a code cell holds nothing that a reader came for: on its page it is folded."
+    try:
+        statements = ast.parse(code_of(cell)).body
+    except SyntaxError:  # a magic command
+        return False
+    return bool(statements) and not cell["outputs"] and all(map(sets_up, statements))
+
+
+def folded(cell: dict) -> dict:
+    "A setup cell under a line that unfolds it."
+    metadata = {**cell["metadata"], "tags": ["hide-input"], "mystnb": {"code_prompt_show": "Imports and settings", "code_prompt_hide": "Imports and settings"}}
+    return {**cell, "metadata": metadata}
+
+
 def code_cell(cell: dict, caption: str) -> dict:
     "A code cell without directives: hidden, or with alt text and caption (else the alt text's first sentence) of its figure."
     found, metadata = directives(cell), dict(cell["metadata"])
@@ -42,7 +72,8 @@ def code_cell(cell: dict, caption: str) -> dict:
         metadata["tags"] = ["remove-cell"]
     if checks.has_picture(cell) and found.get("fig-alt"):
         caption = caption or plain(re.split(r"(?<=[.:])\s+(?=[A-Z])", found["fig-alt"])[0])
-        metadata["mystnb"] = {"image": {"alt": found["fig-alt"]}, "figure": {"caption": caption}}
+        plot = {"classes": "plot"} if "fig-paper" not in found and all(map(pictures.is_plot, cell["outputs"])) else {}
+        metadata["mystnb"] = {"image": {"alt": found["fig-alt"], **plot}, "figure": {"caption": caption}}
     return {**cell, "metadata": metadata, "source": code_of(cell), "outputs": [pictures.lighter(output) for output in cell["outputs"]]}
 
 
@@ -53,7 +84,12 @@ def convert(page: str, cells: list, reference: api.Reference) -> list[tuple[int,
         if cell["cell_type"] == "code":
             after = cells[i + 1] if i + 1 < len(cells) else {"cell_type": ""}
             caption = split_caption(text_of(after))[0] if checks.has_picture(cell) and after["cell_type"] == "markdown" else ""
-            out.append((i, code_cell(cell, caption)))
+            made = code_cell(cell, caption)
+            if is_setup(cell) and "remove-cell" not in made["metadata"].get("tags", []):
+                made = folded(made)
+                if out and out[-1][1]["metadata"].get("tags") == made["metadata"]["tags"]:  # one fold for neighbours
+                    made["source"] = f"{out.pop()[1]['source']}\n\n{made['source']}"
+            out.append((i, made))
             if entries := reference.after_cell(page, i):
                 out.append((i, markdown_cell(api.after_cell(entries))))
         elif cell["cell_type"] == "markdown":

@@ -11,7 +11,8 @@ import notebook_source
 import pictures
 import quiz
 
-PICTURE = {"output_type": "display_data", "metadata": {}, "data": {"image/png": "iVBORw0KGgo=", "text/plain": ["<Figure>"]}}
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
+PICTURE = {"output_type": "display_data", "metadata": {}, "data": {"image/png": PIXEL, "text/plain": ["<Figure>"]}}
 RESULT = {"output_type": "execute_result", "metadata": {}, "execution_count": 1, "data": {"text/plain": ["2"]}}
 ERROR = {"output_type": "error", "ename": "ValueError", "evalue": "no breed", "traceback": []}
 

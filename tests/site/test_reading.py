@@ -30,6 +30,24 @@ def test_dark_mode_switches_and_stays(page):
     assert max(map(int, re.findall(r"\d+", before)[:3])) < 60
 
 
+def test_in_the_dark_plots_turn_and_pictures_stay(page):
+    page.emulate_media(color_scheme="dark")
+    page.goto("02_presizing.html")
+    filters = {image.get_attribute("alt")[:20]: image.evaluate("(e) => getComputedStyle(e).filter") for image in page.locator("article figure img").all()}
+    turned = {alt for alt, filter in filters.items() if "invert" in filter}
+    assert len(turned) == page.locator("article figure img.plot").count() == 1
+    assert turned == {"Three panels with a "}
+
+
+def test_imports_are_folded(page):
+    page.goto(CHAPTER)
+    fold = page.locator("article details", has=page.locator("summary", has_text="Imports and settings"))
+    code = fold.locator("pre")
+    assert fold.count() == 1 and not code.is_visible() and "import" not in page.locator(".cell_input pre:visible").first.inner_text()
+    fold.locator("summary").click()
+    assert code.is_visible() and "from petbreeds.softmax import" in code.inner_text()
+
+
 def test_solution_unfolds(page):
     page.goto(CHAPTER)
     fold = page.locator("article details", has=page.locator("summary", has_text="Solution")).first
@@ -75,7 +93,7 @@ def test_code_is_copied_without_what_is_around_it(browser, address):
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], base_url=f"{address}/")
     tab = context.new_page()
     tab.goto(CHAPTER)
-    cell = tab.locator(".cell_input").first
+    cell = tab.locator(".cell_input:visible").first
     cell.hover()
     cell.locator(".copybtn").click()
     tab.wait_for_timeout(100)
