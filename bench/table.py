@@ -1,37 +1,57 @@
-"Writes what bench/results/ holds about startup and drawing into bench/README.md, between its two markers."
+"Writes what bench/results/ holds into bench/README.md, a table for each file, between the two markers."
 import json
 from pathlib import Path
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+# file: (heading, what the settings of the run were, {column of the table: key of a row}); chapter 6 needs a table of its own kind
+TABLES = {
+    "startup": ("Startup", "", {
+        "process": "name", "median (s)": "seconds", "slowest (s)": "slowest", "over an empty process (s)": "over_empty", "budget (s)": "budget"}),
+    "drawing": ("Drawing", "Budgets: 80 images a second with two at a time, 500 MB, 40 s for the default set.", {
+        "what": "name", "images/s": "images_per_second", "undisturbed": "undisturbed", "s": "seconds", "memory (MB)": "memory_mb"}),
+    "training": ("Training, pictures a second", "torch {torch}.", {
+        "network": "name", "device": "device", "precision": "precision", "body frozen": "frozen", "all layers": "all layers"}),
+    "pages": ("The site", "", {"what": "name", "median (s)": "seconds", "slowest (s)": "slowest", "budget (s)": "budget"}),
+    "presizing": ("Presizing and the error", "{device}, {arch} from {weights}, {epochs} epochs, {training} training and {validation} validation "
+                  "pictures, {seeds} seeds; mean error with its 95 % interval, and how much it is above that of the presized run with the same seed.", {
+        "way": "way", "side of the items (px)": "item_size", "error": "error", "more than presized": "more_than_presized"}),
+    "papernet_archs": ("Small networks to pretrain", "torch {torch}, timm {timm}, {seconds} s of training each, {breeds} imaginary breeds, {size} px.", {
+        "network": "name", "precision": "precision", "images/s": "images_per_second", "pictures seen": "pictures_seen",
+        "accuracy on imaginary breeds": "accuracy", "error of a probe on PaperPets": "probe_error_on_paperpets", "file (MB)": "file_mb"}),
+    "papernet_effect": ("What PaperNet is worth", "torch {torch}, PaperNet {papernet} ({arch}), {epochs} epochs, {seeds} seeds; mean error with its 95 % interval.", {
+        "pictures": "pictures", "weights": "weights", "training pictures": "training", "validation pictures": "validation", "error": "error"}),
+    "papernet_photos": ("PaperNet on photographs", "PaperNet {papernet}; {photographs} photographs of {breeds} breeds, {splits} splits with {training} to "
+                        "learn from and {held_back} to tell; chance {chance}.", {
+        "features": "name", "accuracy": "accuracy", "standard deviation over splits": "standard_deviation"}),
+}
 
 
-def machine(result):
-    return (f"{result['date']}, {result['cores']} cores of {result['processor']}, load before {result['load_before']}, "
-            f"Python {result['python']}, NumPy {result['numpy']}, Pillow {result['pillow']}.")
+def rows_of(results):
+    "The rows of a result, each a dict; where they are named, the name is in it."
+    return results if isinstance(results, list) else [{"name": name, **row} for name, row in results.items()]
 
 
-def startup(result):
-    rows = [f"| `{name}` | {row['seconds']:.3f} | {row['slowest']:.3f} | {row['over_empty']:.3f} | {row['budget']} |"
-            for name, row in result["results"].items()]
-    return ["## Startup", "", machine(result), "", "| process | median (s) | slowest (s) | over an empty process (s) | budget (s) |",
-            "|---|---|---|---|---|", *rows]
+def cell(value):
+    "A value as a reader wants it; of [low, mean, high] the mean and the interval."
+    return "" if value is None else "{1:.3f} ({0:.3f} to {2:.3f})".format(*value) if isinstance(value, list) else str(value)
 
 
-def drawing(result):
-    rows = [f"| {name} | {row.get('images_per_second', '')} | {row.get('undisturbed', '')} | {row.get('seconds', '')} | {row['memory_mb']} |"
-            for name, row in result["results"].items()]
-    return ["## Drawing", "", machine(result), "", "| what | images/s | undisturbed | s | memory (MB) |", "|---|---|---|---|---|", *rows,
-            "| budget | 80 with two | | 40 for the default set | 500 |"]
+def table(name):
+    "A section for results/{name}.json, in lines."
+    heading, settings, columns = TABLES[name]
+    found = json.loads((HERE / f"results/{name}.json").read_text())
+    machine = "{date}, {cores} cores of {processor}, load before {load_before}, Python {python}, NumPy {numpy}, Pillow {pillow}.".format(**found)
+    rows = [[cell(row.get(key)) for key in columns.values()] for row in rows_of(found["results"])]
+    return [f"## {heading}", "", f"{machine} {settings.format(**found)}".strip(), "",
+            *[f"| {' | '.join(line)} |" for line in [columns, ["---"] * len(columns), *rows]], ""]
 
 
 def main():
-    found = [(make, HERE / f"results/{make.__name__}.json") for make in (startup, drawing)]
-    tables = [line for make, file in found if file.exists() for line in [*make(json.loads(file.read_text())), ""]]
+    tables = [line for name in TABLES if (HERE / f"results/{name}.json").exists() for line in table(name)]
     readme = HERE / "README.md"
     before, _, rest = readme.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    readme.write_text("\n".join([before + BEGIN, "", *tables, END]) + after)
+    readme.write_text("\n".join([before + BEGIN, "", *tables, END]) + rest.partition(END)[2])
 
 
 if __name__ == "__main__":

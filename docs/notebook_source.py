@@ -18,7 +18,7 @@ from sphinx.util import logging as sphinx_logging
 
 logger = sphinx_logging.getLogger(__name__)
 HIDDEN = {"hide", "default_exp"}
-SETTINGS = ("warnings.", "os.environ.", "plt.rcParams", "pd.options.", "torch.set_printoptions")  # what a setup cell may call or set
+SETTINGS = ("warnings.", "os.environ.", "plt.rcParams", "pd.options.", "torch.set_printoptions", "_all_")  # what a setup cell may call or set
 ITALIC = re.compile(r"\*(?!\*)((?:[^*\n]|\n(?!\n))+)\*(?=\n\n|\s*$)")
 
 
@@ -65,6 +65,11 @@ def folded(cell: dict) -> dict:
     return {**cell, "metadata": metadata}
 
 
+def is_empty(output: dict) -> bool:
+    "Whether an output is what a progress bar leaves behind: a result that shows nothing."
+    return output["output_type"] == "display_data" and not any(map("".join, output["data"].values()))
+
+
 def code_cell(cell: dict, caption: str) -> dict:
     "A code cell without directives: hidden, or with alt text and caption (else the alt text's first sentence) of its figure."
     found, metadata = directives(cell), dict(cell["metadata"])
@@ -74,7 +79,8 @@ def code_cell(cell: dict, caption: str) -> dict:
         caption = caption or plain(re.split(r"(?<=[.:])\s+(?=[A-Z])", found["fig-alt"])[0])
         plot = {"classes": "plot"} if "fig-paper" not in found and all(map(pictures.is_plot, cell["outputs"])) else {}
         metadata["mystnb"] = {"image": {"alt": found["fig-alt"], **plot}, "figure": {"caption": caption}}
-    return {**cell, "metadata": metadata, "source": code_of(cell), "outputs": [pictures.lighter(output) for output in cell["outputs"]]}
+    outputs = [pictures.lighter(output) for output in cell["outputs"] if not is_empty(output)]
+    return {**cell, "metadata": metadata, "source": code_of(cell), "outputs": outputs}
 
 
 def convert(page: str, cells: list, reference: api.Reference) -> list[tuple[int, dict]]:
