@@ -343,7 +343,9 @@ def error_interval(wrong: int,  # pictures told wrongly, 0 to n
                    n: int,  # pictures in all, 1 or more
                    confidence: float = 0.95,  # 0..1: how often such an interval holds the true error
                   ) -> tuple[float, float]:  # lower and upper end of the error rate, 0..1
-    "Wilson's interval for an error rate (E. B. Wilson, JASA 22, 1927): what sampling alone makes uncertain."
+    "Wilson's interval for an error rate (E. B. Wilson, JASA 22, 1927): what sampling alone makes uncertain; ValueError for impossible counts."
+    if not 0 <= wrong <= n or n < 1:
+        raise ValueError(f"{wrong} wrong of {n} pictures: expected 1 or more pictures, of which 0 to all are wrong")
     z, share = NormalDist().inv_cdf((1 + confidence) / 2), wrong / n
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5

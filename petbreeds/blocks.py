@@ -9,7 +9,6 @@ __all__ = ['PROFILES', 'TORCHVISION', 'why_no_batch', 'Profile', 'profile_for', 
 # %% ../nbs/03_datablock.ipynb #937d9c3e
 import math
 import multiprocessing
-import os
 import random
 import warnings
 from collections import Counter, defaultdict
@@ -58,6 +57,8 @@ def _said(error, item=None):
 # %% ../nbs/03_datablock.ipynb #3b775ec4
 def _found(block, source):
     "What `get_items` finds, as it comes and as a list; _Fault if nothing."
+    if block.get_items is None and isinstance(source, str | Path):
+        raise _Fault("no get_items: the source is a path, and nothing lists what is in it; give get_items=get_image_files, for example")
     try:
         found = (block.get_items or noop)(source)
         rows = L(found, use_list=None)
@@ -81,6 +82,8 @@ def _parts_of(block, found, n):
     for part, other, positions in zip(("training", "validation"), ("validation", "training"), parts):
         if not len(positions):
             raise _Fault(f"empty split: no item for {part}, all {n} are for {other} or left out; change splitter")
+    if both := set(parts[0]) & set(parts[1]):
+        raise _Fault(f"splitter puts {len(both)} of {n} items into both training and validation: an item belongs in one part")
     if wrong := [position for part in parts for position in part if not -n <= position < n]:
         raise _Fault(f"splitter returns position {wrong[0]}, and there are {n} items, 0 to {n - 1}")
     return parts
@@ -88,7 +91,8 @@ def _parts_of(block, found, n):
 # %% ../nbs/03_datablock.ipynb #1c71f326
 def _no_class(label):
     "What a value is that cannot name a class; None if it can."
-    if label is None or isinstance(label, float) and math.isnan(label):
+    empty = isinstance(label, str) and not label.strip() or isinstance(label, float) and math.isnan(label)
+    if label is None or empty:
         return repr(label)
     if isinstance(label, PurePath):
         return "a path"
@@ -134,7 +138,13 @@ def _check_classes(labels, name, items, several):
     if wrong := [(item, what) for item, label in zip(items, labels) if (what := check(label))]:
         raise _Fault(f"{name} returns {wrong[0][1]} for {_few([_name(item) for item, _ in wrong])}: "
                      f"expected {'a list of names' if several else 'a name or a number'} for each item")
-    if several or len(labels) < 4:
+    if several:
+        return
+    named = [isinstance(label, str) for label in labels]
+    if any(named) and not all(named):
+        shown = " and ".join(f"{labels[i]!r} for {_name(items[i])}" for i in (named.index(True), named.index(False)))
+        raise _Fault(f"{name} returns names and other things, {shown}: they cannot be sorted into one vocabulary")
+    if len(labels) < 4:
         return
     kinds = set(labels)
     if len(kinds) == 1:
@@ -241,8 +251,8 @@ def _together(parts):
 
 # %% ../nbs/03_datablock.ipynb #e9d35d76
 def _is_picture(look):
-    "Whether it is the shape of a picture: channels, height, width."
-    return isinstance(look, tuple) and len(look) == 3
+    "Whether it is the shape of a picture: one to four channels, height, width."
+    return isinstance(look, tuple) and len(look) == 3 and look[0] <= 4
 
 
 def _check_channels(looks):
@@ -324,7 +334,7 @@ def _examined(block, source):
 def why_no_batch(dblock: DataBlock,  # any fastai DataBlock; it is not changed
                  source,  # what one would give to `dblock.dataloaders`: a folder, a table
                 ) -> str:  # the first thing that is wrong, which items have it, what to do; or that all is well
-    "Why a `DataBlock` makes no mini-batches of a source, in words; looks at every item, in seconds for thousands."
+    "Why a `DataBlock` makes no mini-batches of a source, in words; opens every item once, as an epoch would."
     if not isinstance(dblock, DataBlock):
         raise TypeError(f"why_no_batch examines a DataBlock, got {type(dblock).__name__}; give the recipe, not its DataLoaders")
     with no_random(), warnings.catch_warnings():
@@ -336,8 +346,10 @@ def why_no_batch(dblock: DataBlock,  # any fastai DataBlock; it is not changed
         except Exception as error:
             return f"{_said(error)}; this is no fault that why_no_batch knows: see what dblock.summary(source) prints last"
     train, valid, *_ = map(len, parts)
+    rest = len(items) - len({position % len(items) for part in parts for position in part})
+    left_out = f", {rest} left out" if rest else ""
     few = train < dblock.dls_kwargs.get("bs", 64)  # fastai drops the last training mini-batch if it is not full
-    return (f"all is well: {train} items to train on, {valid} to validate; mini-batches of {_few([_look(x) for x in L(batch)], 9)}"
+    return (f"all is well: {train} items to train on, {valid} to validate{left_out}; mini-batches of {_few([_look(x) for x in L(batch)], 9)}"
             + few * f"; pass bs={train} or less to dataloaders, or it makes no mini-batch")
 
 # %% ../nbs/03_datablock.ipynb #13a87078

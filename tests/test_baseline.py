@@ -52,15 +52,19 @@ def test_other_right_answers_pass(chapter, capsys, check, answer):
     ("error", "lambda a, l: (a.argmax(1) != l).sum()", "number of wrong"),
     ("error", "lambda a, l: (a.argmax(1) != l).sum() / a.shape[1]", "4 breeds"),
     ("error", "lambda a, l: 0.123", "axis 1"),
+    ("error", "lambda a, l: a.argmax(1) != l", "no number"),
+    ("error", "lambda a, l: None", "no number"),
     ("commonest", "lambda t, v: v.count('pug') / len(v)", "accuracy"),
     ("commonest", "lambda t, v: 1 - Counter(v).most_common(1)[0][1] / len(v)", "has seen the answers"),
     ("commonest", "lambda t, v: 1 - 1 / len(set(t))", "at random"),
     ("commonest", "lambda t, v: 6", "expected 0.6"),
+    ("commonest", "lambda t, v: None", "expected 0.6"),
     ("pictures_needed", "lambda e, h: 1.96**2 * e * (1 - e) / (2 * h)**2", "both sides"),
     ("pictures_needed", "lambda e, h: 1.96**2 * e * (1 - e) / (h / 2)**2", "four times too many"),
     ("pictures_needed", "lambda e, h: e * (1 - e) / h**2", "68 %"),
     ("pictures_needed", "lambda e, h: 1.96**2 / (4 * h**2)", "too many for a small one"),
     ("pictures_needed", "lambda e, h: 100", "expected about"),
+    ("pictures_needed", "lambda e, h: None", "expected about"),
 ])
 def test_wrong_answer_gets_its_sentence(chapter, capsys, check, answer, hint):
     chapter[f"check_{check}"](eval(answer, chapter))

@@ -71,6 +71,7 @@ FAULTS = {
     "no resize": (dict(item_tfms=None), ["no common size", "60 x 40 px (Bengal_", "40 x 60 px", "50 x 50 px", "(ToTensor)", "Resize"]),
     "a resize that keeps shapes": (dict(item_tfms=RatioResize(30)), ["no common size", "RatioResize, ToTensor"]),
     "get_items finds nothing": (dict(get_items=lambda folder: []), ["get_items finds nothing", "check the path"]),
+    "get_items forgotten": (dict(get_items=None), ["no get_items", "get_image_files"]),
     "get_items raises": (dict(get_items=boom), ["get_items fails", "RuntimeError: no luck"]),
     "pattern that does not match": (dict(get_y=using_attr(RegexLabeller(r"(\w+)_[123]\.jpg$"), "name")),
                                     ["get_y", "fails on 3 of 12", "Bengal_4.jpg, Sphynx_4.jpg, beagle_4.jpg"]),
@@ -81,6 +82,8 @@ FAULTS = {
     "get_y returns None": (dict(get_y=lambda file: None), ["returns None"]),
     "get_y returns None for one": (dict(get_y=lambda file: None if file.stem == "beagle_2" else breed_of(file)), ["None for beagle_2.jpg:"]),
     "get_y returns NaN": (dict(get_y=lambda file: float("nan")), ["returns nan"]),
+    "get_y returns an empty name for one": (dict(get_y=lambda file: "" if file.stem == "beagle_2" else breed_of(file)), ["'' for beagle_2.jpg:"]),
+    "get_y mixes names and numbers": (dict(get_y=lambda file: breed_of(file) if file.stem[0] == "b" else 7), ["'beagle' for beagle_1.jpg and 7 for Bengal_1.jpg", "sorted"]),
     "get_y returns a list": (dict(get_y=lambda file: [breed_of(file)]), ["returns a list"]),
     "get_y returns a dict": (dict(get_y=lambda file: {"breed": 1}), ["returns a dict"]),
     "get_y returns an array": (dict(get_y=lambda file: np.array([1])), ["returns a ndarray"]),
@@ -103,11 +106,14 @@ FAULTS = {
     "splitter raises": (dict(splitter=boom), ["splitter fails", "no luck"]),
     "splitter returns items": (dict(splitter=lambda files: (files[:9], files[9:])), ["splitter fails", "positions"]),
     "splitter returns one list": (dict(splitter=lambda files: [[0, 1, 2]]), ["1 list"]),
+    "items in both parts": (dict(splitter=lambda files: (range(12), range(9, 12))), ["3 of 12 items into both"]),
     "a position too far": (dict(splitter=lambda files: ([0, 1, 2, 4, 5, 8, 9], [3, 12])), ["position 12", "0 to 11"]),
     "item transform fails": (dict(item_tfms=[Resize(32), Boom]), ["Boom fails on Bengal_2.jpg", "no luck"]),
     "batch transform fails": (dict(batch_tfms=Normalize.from_stats([0.5] * 2, [0.5] * 2, cuda=False)), ["Normalize fails on a mini-batch of (8, 3, 32, 32)"]),
     "pictures that stay pictures": (dict(blocks=(TransformBlock(type_tfms=lambda file: Image.new("RGB", (32, 32))), CategoryBlock), item_tfms=None),
                                     ["cannot be stacked", "Image, TensorCategory"]),
+    "arrays with the colours last": (dict(blocks=(TransformBlock(type_tfms=lambda file: np.array(Image.open(file))), CategoryBlock), item_tfms=None),
+                                     ["different shapes", "(60, 40, 3)"]),
     "words where numbers are wanted": (dict(blocks=(ImageBlock, RegressionBlock)),
                                        ["block for the label", "get_y (breed_of) returns for 12 of 12 items", "and 9 more"]),
     "targets of different shapes": (dict(blocks=(ImageBlock, RegressionBlock), get_y=lambda file: [1.0] * int(file.stem[-1])),
@@ -223,6 +229,10 @@ def test_small_training_sets_are_told_of_the_default_size(pets):
     assert "bs=" not in many
 
 
+def test_items_left_out_are_counted(pets):
+    assert "9 items to train on, 1 to validate, 2 left out;" in diagnose(pets, splitter=lambda files: ([1, 2, 3, 5, 6, 7, 9, 10, 11], [0]))
+
+
 def test_our_own_block_is_well(pets):
     profile = Profile("folder", item_size=40, size=32, bs=8, arch="lcnet_050", weights="none", epochs=1, freeze_epochs=0, lr=1e-3)
     assert "(8, 3, 32, 32)" in why_no_batch(pet_block(profile, breed_splitter()), pets)
@@ -309,7 +319,7 @@ ANIMALS = """lambda items: (lambda held: ([i for i, f in enumerate(items) if f.s
     ("repaired", "splitter=RandomSplitter(seed=1)"),
     ("repaired", "item_tfms=Resize(64, method='squish')"),
     ("repaired", "item_tfms=Resize(90), batch_tfms=aug_transforms(size=64)"),
-    ("repaired", "blocks=(ImageBlock, CategoryBlock(sort=True))"),
+    ("repaired", "blocks=(ImageBlock, CategoryBlock(vocab=['beagle', 'Sphynx', 'Bengal'], sort=False))"),
     ("folders", "get_y=lambda file: file.parts[-2]"),
     ("folders", "splitter=FuncSplitter(lambda file: file.parent.parent.name == 'valid')"),
     ("folders", "get_items=lambda folder: get_files(folder, extensions='.jpg')"),
@@ -345,6 +355,8 @@ def test_other_right_answers_pass(chapter, capsys, check, answer):
     ("batches", "lambda n, v, bs: (n / bs, v / bs)", "no parts"),
     ("batches", "lambda n, v, bs: (-(-v // bs), n // bs)", "training comes first"),
     ("batches", "lambda n, v, bs: (n, v)", "how often"),
+    ("batches", "lambda n, v, bs: n // bs", "two numbers"),
+    ("batches", "lambda n, v, bs: None", "two numbers"),
     ("animals", "RandomSplitter(seed=42)", "is in both parts"),
     ("animals", "RandomSplitter()", "differently"),
     ("animals", "breed_splitter()", "both parts|held back"),
@@ -353,6 +365,8 @@ def test_other_right_answers_pass(chapter, capsys, check, answer):
     ("animals", "RandomSplitter(valid_pct=0, seed=1)", "none"),
     ("animals", "FuncSplitter(lambda file: '_Otto_' in file.stem or '_Ida_' in file.stem)", "one animal of each breed"),
     ("animals", "lambda items: ([0, 1], [2, 3])", "each position"),
+    ("animals", "lambda items: None", "two lists of positions"),
+    ("animals", "lambda items: (items[9:], items[:9])", "no paths"),
 ])
 def test_wrong_answer_gets_its_sentence(chapter, capsys, check, answer, hint):
     chapter[f"check_{check}"](eval(given(check, answer), chapter))

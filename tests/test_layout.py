@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exercises import Exercises
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -570,24 +571,21 @@ def test_mirrors_have_the_checksums_that_the_libraries_know():
 
 # ---------------------------------------------------------------- the chapter's exercises
 
+EXERCISES = Exercises("01_layout")
+
+
 def exercises():
-    "From the chapter: a namespace with its checks, and its solutions as source, in order."
-    import nbformat
-    cells = nbformat.read(Path(__file__).parent.parent / "nbs" / "01_layout.ipynb", 4).cells
-    space = {}
-    exec("import pandas as pd\nfrom fastai.vision.all import *\nfrom petbreeds.layout import *", space)
-    for cell in cells:
-        if cell.cell_type == "code" and cell.source.startswith("def check_"):
-            exec(cell.source, space)
-    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    return space, re.findall(r"<summary>Solution</summary>\s+```python\n(.*?)```", prose, re.S)
+    "A namespace with the chapter's checks and what they use."
+    given = {}
+    exec("import pandas as pd\nfrom fastai.vision.all import *\nfrom petbreeds.layout import *", given)
+    return EXERCISES.namespace(**given)
 
 
 def test_solutions_pass_their_checks():
-    space, solutions = exercises()
+    space = exercises()
     checks = [name for name in space if name.startswith("check_")]
-    assert len(checks) == len(solutions) == 3
-    for check, solution in zip(checks, solutions):
+    assert len(checks) == len(EXERCISES.solutions) == 3
+    for check, solution in zip(checks, EXERCISES.solutions):
         exec(solution, space)
         assert space[check](space[check.replace("check", "my")]) == "Right."
         assert space[check](...).startswith("Not answered yet")
@@ -601,11 +599,14 @@ def test_solutions_pass_their_checks():
     (r"[\d-]+_(.+)_\d+.jpeg", "a dot stands for any character"),
     (r"[\d-]+_(.*)_\d+\.jpeg", "2031-07-14__003.jpeg is accepted"),
     (r".+?_(.+)_\d+\.jpeg", "x-y-z_pug_003.jpeg is accepted"),
+    (r"[\d-]+_(.+)_\d+\.jpe?g", "003.jpg passes"),
+    (r"[\d-]+_(.+_\d+\.jpeg", "are all brackets closed"),
+    (None, "no pattern"),
     (r"\d+-\d\d-\d\d_(\w+)_\d{3}\.jpeg", None),
     (r"(?:\d{4})-(?:\d\d)-(?:\d\d)_(?P<breed>.+)_\d+\.jpeg", None),
 ])
 def test_pattern_check_names_the_mistake(pattern, words):
-    said = exercises()[0]["check_pattern"](pattern)
+    said = exercises()["check_pattern"](pattern)
     assert said == "Right." if words is None else words in said
 
 
@@ -615,6 +616,8 @@ def wrong_splitters():
         return list(range(len(items)))
     yield "last pictures", lambda items: (every(items)[:-6], every(items)[-6:]), "go breed by breed"
     yield "paths", lambda items: (items[6:], items[:6]), "give indices"
+    yield "nothing comes back", lambda items: None, "return two lists"
+    yield "three parts", lambda items: (every(items)[:8], every(items)[8:16], every(items)[16:]), "return two lists"
     yield "overlap", lambda items: (every(items), every(items)[:6]), "in training and in validation"
     yield "some left out", lambda items: (every(items)[12:], every(items)[:6]), "in neither part"
     yield "no seed", lambda items: (lambda order: (order[6:], order[:6]))(random.sample(every(items), len(items))), "fix the seed"
@@ -624,7 +627,7 @@ def wrong_splitters():
 
 @pytest.mark.parametrize("splitter, words", [pytest.param(*rest, id=name) for name, *rest in wrong_splitters()])
 def test_splitter_check_names_the_mistake(splitter, words):
-    assert words in exercises()[0]["check_splitter"](splitter)
+    assert words in exercises()["check_splitter"](splitter)
 
 
 def by_position(files, table):
@@ -640,6 +643,6 @@ def only_the_first(files, table):
 
 
 @pytest.mark.parametrize("answer, words", [(by_position, "join the two by file name"), (from_the_table_alone, "only in the table"),
-                                           (only_the_first, "is not reported")])
+                                           (only_the_first, "is not reported"), (lambda files, table: None, "needs a return")])
 def test_disagreement_check_names_the_mistake(answer, words):
-    assert words in exercises()[0]["check_disagreements"](answer)
+    assert words in exercises()["check_disagreements"](answer)

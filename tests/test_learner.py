@@ -2,8 +2,6 @@
 import urllib.error
 from dataclasses import replace
 
-import petbreeds.blocks  # before torch: it tells torch's threads how to wait
-
 import numpy as np
 import pytest
 import torch
