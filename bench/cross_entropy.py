@@ -5,6 +5,7 @@
 Every round times each contender in turn, so that a ratio compares neighbours in time; a ratio is the median over rounds,
 with its quartiles. One thread is timed by its own processor time, which other programs disturb little; several, by the clock
 on the wall: use --threads on a quiet machine only, because threads that wait for each other suffer most from company.
+torch.compile needs a C++ compiler: g++ on Linux, clang++ on macOS.
 """
 import argparse
 import json

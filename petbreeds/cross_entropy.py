@@ -79,7 +79,8 @@ def _prepare(x, target):
 
 def _result_dtype(x):
     "The dtype of a loss: that of `x`, or float32 under autocast, as PyTorch's losses have it."
-    autocast = torch.is_autocast_enabled(x.device.type)
+    device = x.device.type  # 'meta', for one, has no autocast
+    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     return torch.promote_types(x.dtype, torch.float32) if autocast else x.dtype
 
 # %% ../nbs/06_cross_entropy.ipynb #400734f7
@@ -138,14 +139,14 @@ def cross_entropy(acts: Tensor,  # activations, any real numbers, shape (C,), (N
 # %% ../nbs/06_cross_entropy.ipynb #a0048559
 def _smooth(log_probs, target, weight, ignore_index, reduction, label_smoothing):
     "NLL where each item keeps `1 - label_smoothing` of its target and every class gets an equal part of the rest."
-    losses = nll_loss(log_probs, target, weight, ignore_index, "none")
+    of_target = nll_loss(log_probs, target, weight, ignore_index, reduction)
     ignored = target == ignore_index
     item_weights = _item_weights(log_probs, target.masked_fill(ignored, 0), weight, ignored)
     dim = _class_dim(log_probs)
     if weight is not None:
         log_probs = log_probs * weight.to(log_probs.dtype).view(-1, *[1] * (log_probs.dim() - dim - 1))
-    every_class = -log_probs.mean(dim).masked_fill(ignored, 0)
-    return _reduce((1 - label_smoothing) * losses + label_smoothing * every_class, item_weights, reduction)
+    of_every_class = _reduce(-log_probs.mean(dim).masked_fill(ignored, 0), item_weights, reduction)
+    return (1 - label_smoothing) * of_target + label_smoothing * of_every_class
 
 # %% ../nbs/06_cross_entropy.ipynb #7851ce50
 class CrossEntropy(nn.Module):

@@ -39,14 +39,16 @@ def _checked(images, size):
     shape = tuple(getattr(images, "shape", ()))
     if len(shape) != 4 or shape[2] != shape[3] or not images.is_floating_point():
         kind = f"{images.dtype} of shape {shape}" if shape else type(images).__name__
-        raise ValueError(f"items must be square pictures of floats, shape (n, 3, side, side), got {kind}: make them with item_batch")
+        raise ValueError(f"items must be square pictures of floats, shape (n, 3, side, side), got {kind}: "
+                         "make them with item_batch")
     if type(size) is not int or not 2 <= size <= shape[3]:
-        raise ValueError(f"size must be a whole number of pixels from 2 to the side of the items, {shape[3]}, got {size!r}")
+        raise ValueError("size must be a whole number of pixels from 2 to the side of the items, "
+                         f"{shape[3]}, got {size!r}")
     return TensorImage(images)
 
 # %% ../nbs/02_presizing.ipynb #ef08a57c
 def _composed(images, size, steps, pad_mode=PadMode.Reflection, shift=(0., 0.)):
-    "All steps as one rule for coordinates, then one interpolation; `shift`, in px of the result, moves each pixel's centre right and down."
+    "All steps as one rule for coordinates, one interpolation; `shift` (px of the result) moves pixel centres right, down."
     none = images.new_zeros(len(images))
     right, down = (2 * distance / (size - 1) for distance in shift)
     moved = affine_mat(none + 1, none, none + right, none, none + 1, none + down)
@@ -63,7 +65,7 @@ def presize(images,  # large square items, shape (n, 3, side, side), floats, as 
             warp=(-0.2, 0.2),  # perspective (across, down), -0.5..0.5; each a number or a tensor of n
             pad_mode=PadMode.Reflection,  # what comes in from outside
            )->TensorImage:  # shape (n, 3, size, size)
-    "Rotate, zoom, warp and shrink in one interpolation. Raises `ValueError` for items that are not square floats, or smaller than `size`."
+    "Rotate, zoom, warp and shrink in one interpolation. ValueError for items that are not square floats, or too small."
     return _composed(_checked(images, size), size, _steps(rotate, zoom, warp), pad_mode)
 
 # %% ../nbs/02_presizing.ipynb #34e6e237
@@ -87,11 +89,12 @@ _SHIFTS = (-3/8, -1/8, 1/8, 3/8)  # px, from the centre of a pixel: 4 x 4 sample
 
 def _reference(images, size, steps):
     "The same geometry with each pixel the mean of 16 samples over its area."
-    return sum(_composed(images, size, steps, shift=(right, down)) for right in _SHIFTS for down in _SHIFTS) / len(_SHIFTS)**2
+    shifts = [(right, down) for right in _SHIFTS for down in _SHIFTS]
+    return sum(_composed(images, size, steps, shift=shift) for shift in shifts) / len(shifts)
 
 
 def _sharpness(images, inside):
-    "Variance of the Laplacian of each picture's grey levels, where a pixel and its four neighbours lie `inside`."
+    "Variance of the Laplacian of each picture's grey levels, where a pixel and its neighbours lie `inside`."
     grey = (images.as_subclass(torch.Tensor) * 255).mean(1, keepdim=True)
     kernel = grey.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
     inside = F.avg_pool2d(inside.float(), 3, stride=1) > 0.999
@@ -110,7 +113,8 @@ _WAYS = {"presized": presize, "in turn": classic_augment}
 def _measure(images, size, geometry):
     "For each way, what it does to each picture of a batch: {(measure, way): tensor of n}."
     reference, sheet, found = _reference(images, size, _steps(*geometry)), torch.ones_like(images[:, :1]), {}
-    real = {way: function(sheet, size, *geometry, pad_mode=PadMode.Zeros).as_subclass(torch.Tensor) for way, function in _WAYS.items()}
+    real = {way: function(sheet, size, *geometry, pad_mode=PadMode.Zeros).as_subclass(torch.Tensor)
+            for way, function in _WAYS.items()}
     inside = torch.minimum(*real.values()) > 0.999
     for way, function in _WAYS.items():
         result = function(images, size, *geometry)
@@ -134,7 +138,8 @@ def _interval(values, confidence):
     "Number, mean, and the ends of the interval of the mean by Student's t."
     values = values.double()
     half = student.ppf((1 + confidence) / 2, len(values) - 1) * values.std() / len(values)**0.5
-    return {"n": len(values), "mean": float(values.mean()), "low": float(values.mean() - half), "high": float(values.mean() + half)}
+    mean = values.mean()
+    return {"n": len(values), "mean": float(mean), "low": float(mean - half), "high": float(mean + half)}
 
 # %% ../nbs/02_presizing.ipynb #fa69c324
 def compare_augment(images,  # square items, shape (n, 3, side, side), floats, as `item_batch` makes them; two or more
@@ -146,17 +151,21 @@ def compare_augment(images,  # square items, shape (n, 3, side, side), floats, a
                     seed:int=0,  # of the draws
                     confidence:float=0.95,  # 0..1, of the intervals
                    )->pd.DataFrame:  # a row for each measure and way: n, mean, low, high
-    "Measure `presize` against `classic_augment` on the same pictures and the same random geometry. Raises what `presize` raises."
+    "Measure `presize` against `classic_augment`: same pictures, same random geometry. Raises what `presize` raises."
     images, found = _checked(images, size), {}
     if len(images) < 2: raise ValueError(f"an interval needs two pictures or more, got {len(images)}")
     chance, ranges = torch.Generator().manual_seed(seed), ((-rotate, rotate), (1, zoom), (-warp, warp), (-warp, warp))
-    geometry = [torch.empty(len(images)).uniform_(*ends, generator=chance).to(images.device).split(bs) for ends in ranges]
+    geometry = [torch.empty(len(images)).uniform_(*ends, generator=chance).to(images.device).split(bs)
+                for ends in ranges]
     for some, turn, grow, across, down in zip(images.split(bs), *geometry):
-        for key, values in _measure(some, size, (turn, grow, (across, down))).items(): found.setdefault(key, []).extend(values.tolist())
+        for key, values in _measure(some, size, (turn, grow, (across, down))).items():
+            found.setdefault(key, []).extend(values.tolist())
         for way, function in [*_WAYS.items()] * 3:
-            found.setdefault(("time, ms a batch", way), []).append(_milliseconds(function, some, size, turn, grow, (across, down)))
+            taken = _milliseconds(function, some, size, turn, grow, (across, down))
+            found.setdefault(("time, ms a batch", way), []).append(taken)
     rows = {}
     for measure in dict.fromkeys(measure for measure, _ in found):
         pair = [torch.tensor(found[measure, way]) for way in _WAYS]
-        for way, values in zip([*_WAYS, "difference"], [*pair, pair[0] - pair[1]]): rows[measure, way] = _interval(values, confidence)
+        for way, values in zip([*_WAYS, "difference"], [*pair, pair[0] - pair[1]]):
+            rows[measure, way] = _interval(values, confidence)
     return pd.DataFrame(rows).T.astype({"n": int}).rename_axis(["measure", "way"])

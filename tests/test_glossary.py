@@ -45,6 +45,6 @@ def test_links_to_the_glossary_lead_to_terms(notebook):
     assert wanted <= anchors("glossary.ipynb")
 
 
-@pytest.mark.parametrize("notebook", ["01_layout.ipynb", "03_datablock.ipynb", "04_baseline.ipynb"])
+@pytest.mark.parametrize("notebook", ["01_layout.ipynb", "02_presizing.ipynb", "03_datablock.ipynb", "04_baseline.ipynb"])
 def test_the_data_chapters_link_their_terms(notebook):
     assert len({anchor for target, anchor in LINK.findall(prose(notebook)) if target == "glossary.ipynb"}) >= 10

@@ -193,7 +193,7 @@ def test_solution_passes(chapter, capsys, solution):
     ("present", "lambda a, names, t: [n for n, p in zip(names, softmax(a)) if p >= t]", "banana"),
     ("present", "lambda a, names, t: [names[a.argmax()]] if a.max() > 0 else []", "compete"),
     ("present", "lambda a, names, t: [n for n, v in zip(names, a) if v >= t]", "not the activation"),
-    ("present", "lambda a, names, t: list(names)", "cat and dog are both there|0.96|expected"),
+    ("present", "lambda a, names, t: list(names)", "0.96"),
     ("halves", "lambda a, b: a + b", "product"),
     ("halves", "lambda a, b: torch.maximum(a, b)", "too low"),
     ("halves", "lambda a, b: (a.exp() + b.exp()).log()", "overflows"),
