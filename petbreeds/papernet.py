@@ -209,7 +209,7 @@ def _digest(tensors, about):
     "SHA-256 over names, shapes and bytes of tensors, and over what is said of them."
     digest = hashlib.sha256(json.dumps({name: value for name, value in sorted(about.items()) if name != "sha256"}).encode())
     for name, value in sorted(tensors.items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode() + value.contiguous().numpy().tobytes())
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode() + value.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -232,10 +232,10 @@ def _read(file):
     try:
         with safe_open(file, "pt") as stored:
             about, tensors = (stored.metadata() or {}).get("papernet"), {name: stored.get_tensor(name) for name in stored.keys()}
-        about = about and json.loads(about)
+        about = json.loads(about) if about else None
     except (OSError, SafetensorError, ValueError) as error:
         raise PaperNetError(f"{file} is damaged ({_first_line(error)}): install petbreeds again, or make the file anew") from None
-    if not about:
+    if not (isinstance(about, dict) and isinstance(about.get("arch"), str)):
         raise PaperNetError(f"{file} is no PaperNet: it does not say what it holds; 'petbreeds pretrain' writes such files")
     if _digest(tensors, about) != about.get("sha256"):
         raise PaperNetError(f"{file} is damaged (its checksum is another than it says): install petbreeds again, or make the file anew")

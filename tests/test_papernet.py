@@ -74,10 +74,25 @@ def test_distance_is_symmetric_and_zero_for_itself():
 def test_a_set_is_completed_and_the_same_with_any_number_of_workers(tmp_path):
     first = [np.array(of_breed) for of_breed in draw_imaginary(tmp_path / "a", 3, 2, side=32, workers=1)]
     draw_imaginary(tmp_path / "b", 2, 2, side=32, workers=2)
-    (tmp_path / "b" / "1.npy").unlink()
+    (tmp_path / "b" / "0_1.npy").unlink()
     again = draw_imaginary(tmp_path / "b", 3, 2, side=32, workers=2)
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     with pytest.raises(ValueError, match="give another folder"): draw_imaginary(tmp_path / "b", 3, 2, side=48)
+
+
+def test_pictures_of_another_seed_are_not_taken_for_these(tmp_path):
+    first = np.array(draw_imaginary(tmp_path, 1, 1, seed=0, side=32)[0])
+    assert (np.array(draw_imaginary(tmp_path, 1, 1, seed=1, side=32)[0]) != first).any()
+    assert (np.array(draw_imaginary(tmp_path, 1, 1, seed=0, side=32)[0]) == first).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"no pictures", None])
+def test_damaged_pictures_are_named(tmp_path, content):
+    draw_imaginary(tmp_path, 2, 1, side=32)
+    file = tmp_path / "0_2.npy"
+    file.write_bytes(file.read_bytes()[:-100] if content is None else content)
+    with pytest.raises(ValueError) as error: draw_imaginary(tmp_path, 2, 1, side=32)
+    one_line(error, "0_2.npy is damaged", "delete it")
 
 
 # ---------------------------------------------------------------- the file in this package
@@ -133,6 +148,22 @@ def test_foreign_files(tmp_path):
     (tmp_path / "text.safetensors").write_text("not weights\n")
     with pytest.raises(PaperNetError) as error: load_papernet(tmp_path / "text.safetensors")
     one_line(error, "is damaged")
+    torch.save({"weight": torch.ones(2)}, tmp_path / "pickled.pth")
+    with pytest.raises(PaperNetError) as error: load_papernet(tmp_path / "pickled.pth")
+    one_line(error, "is damaged")
+
+
+@pytest.mark.parametrize("about", ["[1]", '"words"', "3", "{}", '{"arch": null}', '{"arch": ["lcnet_050"]}'])
+def test_files_that_say_something_else(tmp_path, about):
+    save_file({"weight": torch.ones(2)}, tmp_path / "other.safetensors", {"papernet": about})
+    with pytest.raises(PaperNetError) as error: load_papernet(tmp_path / "other.safetensors")
+    one_line(error, "is no PaperNet")
+
+
+def test_numbers_that_numpy_lacks(tmp_path):
+    save_file({"weight": torch.ones(2, dtype=torch.bfloat16)}, tmp_path / "bf16.safetensors", {"papernet": '{"arch": "lcnet_050"}'})
+    with pytest.raises(PaperNetError) as error: load_papernet(tmp_path / "bf16.safetensors")
+    one_line(error, "checksum")
 
 
 @pytest.mark.parametrize("said, part", [("lcnet_050", "does not fit"), ("lcnet_999", "does not know")])

@@ -147,11 +147,22 @@ def draw_square(breed:Breed,  # any breed
 # %% ../../nbs/paperpets/imaginary.ipynb #d4c78666
 def _draw_breed(dest, number, per_breed, seed, side):
     "Draw all pictures of one imaginary breed and write them to a file, whole or not at all."
-    breed, part = imaginary_breed(number, seed), Path(dest) / f"{number}.part"
+    breed, part = imaginary_breed(number, seed), Path(dest) / f"{seed}_{number}.part"
     pictures = np.stack([draw_square(breed, picture, seed, side) for picture in range(1, per_breed + 1)])
     with part.open("wb") as file:
         np.save(file, pictures)
-    os.replace(part, Path(dest) / f"{number}.npy")
+    os.replace(part, part.with_suffix(".npy"))
+
+
+def _pictures_in(file, shape):
+    "The pictures of a breed, left on the disk; ValueError if the file is damaged or holds others."
+    try:
+        pictures = np.load(file, mmap_mode="r")
+    except (EOFError, ValueError):  # empty, cut, or no array
+        raise ValueError(f"{file} is damaged: delete it, and the same call draws it again") from None
+    if pictures.shape != shape:
+        raise ValueError(f"{file} holds pictures of shape {pictures.shape}, not {shape}: give another folder")
+    return pictures
 
 
 def draw_imaginary(dest:str|Path,     # folder for the set, new, or holding a part of it
@@ -161,14 +172,10 @@ def draw_imaginary(dest:str|Path,     # folder for the set, new, or holding a pa
                    side:int=160,      # px
                    workers:int=None,  # processes that draw; None: one a core
                   )->list:            # of arrays, one a breed, uint8, shape (per_breed, side, side, 3), left on the disk until used
-    "Draw pictures of imaginary breeds, or complete a set; raises ValueError if `dest` holds pictures of another kind."
-    dest, shape = Path(dest), (per_breed, side, side, 3)
+    "Draw pictures of imaginary breeds, or complete a set; raises ValueError if `dest` holds damaged files or pictures of another shape."
+    dest, numbers = Path(dest), range(1, n + 1)
     dest.mkdir(parents=True, exist_ok=True)
-    missing = [number for number in range(1, n + 1) if not (dest / f"{number}.npy").exists()]
-    jobs = [[str(dest), number, per_breed, seed, side] for number in missing]
+    jobs = [[str(dest), number, per_breed, seed, side] for number in numbers if not (dest / f"{seed}_{number}.npy").exists()]
     for _ in watched(in_processes("petbreeds.paperpets.imaginary:_draw_breed", jobs, min(workers or cores(), len(jobs) or 1)), len(jobs), unit=" breeds"):
         pass
-    found = [np.load(dest / f"{number}.npy", mmap_mode="r") for number in range(1, n + 1)]
-    if wrong := [number for number, pictures in enumerate(found, 1) if pictures.shape != shape]:
-        raise ValueError(f"{dest / f'{wrong[0]}.npy'} holds pictures of shape {found[wrong[0] - 1].shape}, not {shape}: give another folder")
-    return found
+    return [_pictures_in(dest / f"{seed}_{number}.npy", (per_breed, side, side, 3)) for number in numbers]

@@ -41,7 +41,8 @@ def contact_sheet(pictures:list,  # arrays, uint8, shape (height, width, 3)
                   columns:int=8,  # pictures in a full row
                   gap:int=8,      # between pictures and around them, px
                   text:int=14,    # height of the captions, px
-                 )->Image.Image:  # of 256 colours
+                  fine:bool=False, # with 64 levels of red, green and blue, or with 256 colours in all?
+                 )->Image.Image:
     "Pictures in rows with their names below. Raises ValueError if there are none, or not a name for each."
     if not pictures or len(pictures) != len(names):
         raise ValueError(f"a sheet needs pictures and a name for each: got {len(pictures)} pictures, {len(names)} names")
@@ -54,15 +55,17 @@ def contact_sheet(pictures:list,  # arrays, uint8, shape (height, width, 3)
         high, wide, _ = picture.shape
         sheet.paste(Image.fromarray(picture), (left + (width - wide) // 2, top + height - high), corner_mask(wide, high))
         pen.text((left + width / 2, top + height + 2), name.replace("_", " "), fill=INK, font=font, anchor="ma")
+    if fine: return sheet.point(lambda level: level // 4 * 4 + 2)
     return sheet.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
 
 # %% ../../nbs/paperpets/sheets.ipynb #sheets-012
 def breeds_sheet(width:int=190,  # of a picture, px
                  height:int=212, # of a picture, px
                  columns:int=8,  # pictures in a full row
+                 fine:bool=True, # see `contact_sheet`
                 )->Image.Image:
     "All breeds in the same calm pose: `images/paperpets.png`."
-    return contact_sheet([draw_pet(name, 0, size=(width, height), neutral=True).rgb for name in BREEDS], list(BREEDS), columns)
+    return contact_sheet([draw_pet(name, 0, size=(width, height), neutral=True).rgb for name in BREEDS], list(BREEDS), columns, fine=fine)
 
 def individuals_sheet(name:str="Bengal", # the breed
                       numbers=range(1, 13), # which pictures of it
@@ -71,4 +74,4 @@ def individuals_sheet(name:str="Bengal", # the breed
                      )->Image.Image:
     "Individuals of one breed, as the set shows them: `images/individuals.png`."
     numbers = list(numbers)
-    return contact_sheet([draw_pet(name, n, seed, size).rgb for n in numbers], [f"{name} {n}" for n in numbers], 4)
+    return contact_sheet([draw_pet(name, n, seed, size).rgb for n in numbers], [f"{name} {n}" for n in numbers], 4, fine=True)
