@@ -6,12 +6,11 @@ One frozen and two unfrozen epochs from PaperNet, three unfrozen ones from rando
 random), on the default PaperPets (20 training pictures a breed) and on a set with 10. A seed decides head, order and augmentation.
 """
 import argparse
-import math
 from collections import Counter
 from pathlib import Path
-from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 
+from intervals import interval
 from machine import about, save
 from petbreeds.baseline import fit_stages, pet_learner, pet_stages
 from petbreeds.blocks import pet_dls
@@ -21,7 +20,6 @@ from petbreeds.papernet import papernet_info
 from petbreeds.blocks import profile_for
 
 import torch
-from scipy.stats import t as student
 
 WEIGHTS = "papernet", "none"
 EPOCHS = 3
@@ -41,12 +39,6 @@ def one_run(path, weights, seed):
     told = predictions.argmax(1)
     wrong = Counter((dls.vocab[true], dls.vocab[guess]) for true, guess in zip(labels.tolist(), told.tolist()) if true != guess)
     return float((told != labels).float().mean()), wrong, len(dls.train_ds), len(labels)
-
-
-def interval(errors):
-    "Mean and its 95 % interval over seeds, by Student's t."
-    half = student.ppf(0.975, len(errors) - 1) * stdev(errors) / math.sqrt(len(errors)) if len(errors) > 1 else math.nan
-    return [round(float(mean(errors) + d), 4) for d in (-half, 0, half)]
 
 
 def main():

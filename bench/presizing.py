@@ -13,13 +13,13 @@ seed are compared with each other. Validation pictures go through each way's own
 import argparse
 import time
 from dataclasses import replace
-from statistics import mean, stdev
+from statistics import mean
 
 import torch
 from fastai.vision.augment import AffineCoordTfm
 from fastcore.foundation import L
-from scipy.stats import t as student
 
+from intervals import interval
 from machine import about, save
 from petbreeds.baseline import fit_stages, pet_learner, pet_stages
 from petbreeds.blocks import pet_dls, profile_for
@@ -56,12 +56,6 @@ def one_run(path, way, profile, seed, epochs, freeze_epochs):
         seconds = time.perf_counter() - start
         error = float(learn.validate()[1])
     return error, seconds, learn
-
-
-def interval(values):
-    "[low, mean, high] of the 95 % interval by Student's t; three times the same for a single value, which has none."
-    half = student.ppf(0.975, len(values) - 1) * stdev(values) / len(values)**0.5 if len(values) > 1 else 0.0
-    return [round(mean(values) + side, 4) for side in (-half, 0, half)]
 
 
 def rows(runs, item_sizes):

@@ -16,14 +16,18 @@ TABLES = {
     "presizing": ("Presizing and the error", "{device}, {arch} from {weights}, {epochs} epochs, {training} training and {validation} validation "
                   "pictures, {seeds} seeds; mean error with its 95 % interval, and how much it is above that of the presized run with the same seed.", {
         "way": "way", "side of the items (px)": "item_size", "error": "error", "more than presized": "more_than_presized"}),
-    "papernet_archs": ("Small networks to pretrain", "torch {torch}, timm {timm}, {seconds} s of training each, {breeds} imaginary breeds, {size} px.", {
+    "papernet_archs": ("Small networks to pretrain", "torch {torch}, timm {timm}, {seconds} s of training planned for each, {breeds} imaginary breeds, {size} px.", {
         "network": "name", "precision": "precision", "images/s": "images_per_second", "pictures seen": "pictures_seen",
         "accuracy on imaginary breeds": "accuracy", "error of a probe on PaperPets": "probe_error_on_paperpets", "file (MB)": "file_mb"}),
     "papernet_effect": ("What PaperNet is worth", "torch {torch}, PaperNet {papernet} ({arch}), {epochs} epochs, {seeds} seeds; mean error with its 95 % interval.", {
         "pictures": "pictures", "weights": "weights", "training pictures": "training", "validation pictures": "validation", "error": "error"}),
     "papernet_photos": ("PaperNet on photographs", "PaperNet {papernet}; {photographs} photographs of {breeds} breeds, {splits} splits with {training} to "
-                        "learn from and {held_back} to tell; chance {chance}.", {
-        "features": "name", "accuracy": "accuracy", "standard deviation over splits": "standard_deviation"}),
+                        "learn from and {held_back} to tell; chance {chance}; accuracy with a 95 % interval over photographs. Leave-one-out leaves the breed "
+                        "in question fewer pictures than the others, so that chance is near 0 there.", {
+        "features": "name", "accuracy": "accuracy", "leave-one-out": "leave_one_out"}),
+    "fine_tuning": ("Fine-tuning against plain fastai", "torch {torch}; {arch}, {size} px, mini-batches of {bs}, {freeze_epochs} frozen epoch and {epochs} "
+                    "with all layers; {seeds} seeds. Times as fast: least, median and most of the seeds; difference of the errors with its 95 % interval.", {
+        "what": "name", "petbreeds": "petbreeds", "plain fastai": "plain", "times as fast": "ratio", "plain minus ours": "difference", "budget": "budget"}),
 }
 
 
