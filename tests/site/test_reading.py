@@ -73,6 +73,15 @@ def test_quiz_answers(page):
     assert page.locator(".quiz").count() >= 5
 
 
+def test_slider_moves_the_bars(page):
+    page.goto("05_softmax.html")
+    box = page.locator("[data-frames]")
+    before = box.inner_text()
+    box.locator("input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    assert box.inner_text() != before and "temperature  1.12" in box.inner_text()
+
+
 def test_equations_are_rendered_and_numbered(page):
     page.goto(CHAPTER)
     page.wait_for_selector("mjx-container[display=true]")
