@@ -7,6 +7,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 ROOT = Path(__file__).resolve().parent
 NBS, OUT = ROOT / "nbs", ROOT / "_course"
@@ -30,20 +31,25 @@ def chapters():
     return own + sorted(nb for nb in NBS.glob("*.ipynb") if nb.stem[:2].isdigit())
 
 
-def code_of(nb):
-    "The code of a notebook, outputs and prose left out."
-    return "\n".join(c.source for c in nbformat.read(nb, 4).cells if c.cell_type == "code")
+def source_of(nb, kind):
+    "The code or the prose ('markdown') of a notebook, without outputs."
+    return "\n".join(c.source for c in nbformat.read(nb, 4).cells if c.cell_type == kind)
 
 
 def keys(nbs):
-    "A fingerprint for each notebook of all it can depend on: itself, what comes before it, versions, weights, data."
+    "A fingerprint for each notebook of all it can depend on: itself, the code before it, versions, weights, data, measurements."
     digest = hashlib.sha256((ROOT / "requirements.lock").read_bytes())
     digest.update((ROOT / "petbreeds" / "weights" / "papernet.safetensors").read_bytes())
     digest.update(os.environ.get("PETBREEDS_DATA", "paper").encode())
     found = {}
     for nb in nbs:
-        digest.update(code_of(nb).encode())
-        found[nb] = digest.hexdigest()
+        code = source_of(nb, "code")
+        digest.update(code.encode())
+        for shown in filter(Path.is_file, map(ROOT.joinpath, re.findall(r"bench/results/[\w.]+", code))):
+            digest.update(shown.read_bytes())
+        own = digest.copy()
+        own.update(source_of(nb, "markdown").encode())
+        found[nb] = own.hexdigest()
     return found
 
 
@@ -84,7 +90,7 @@ def run_all():
             continue
         try:
             execute(nb, dest)
-        except CellExecutionError as e:
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
             print(f"failed\n{e}\nThe chapter as far as it came: {dest.relative_to(ROOT)}")
             return 1
         remember(name, wanted[nb])

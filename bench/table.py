@@ -11,7 +11,7 @@ TABLES = {
     "drawing": ("Drawing", "Budgets: 80 images a second with two at a time, 500 MB, 40 s for the default set.", {
         "what": "name", "images/s": "images_per_second", "undisturbed": "undisturbed", "s": "seconds", "memory (MB)": "memory_mb"}),
     "training": ("Training, pictures a second", "torch {torch}.", {
-        "network": "name", "device": "device", "precision": "precision", "body frozen": "frozen", "all layers": "all layers"}),
+        "network": "name", "device": "device", "body frozen": "frozen", "all layers": "all layers"}),
     "pages": ("The site", "", {"what": "name", "median (s)": "seconds", "slowest (s)": "slowest", "budget (s)": "budget"}),
     "presizing": ("Presizing and the error", "{device}, {arch} from {weights}, {epochs} epochs, {training} training and {validation} validation "
                   "pictures, {seeds} seeds; mean error with its 95 % interval, and how much it is above that of the presized run with the same seed.", {

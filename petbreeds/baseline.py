@@ -127,6 +127,12 @@ def imagenet_file(arch: str,  # the body, see `check_arch`
                        "go online once, or choose weights 'papernet' or 'none'")
 
 # %% ../nbs/04_baseline.ipynb #77d8a7b2
+def _multiplies_bf16():
+    "Whether the processor has instructions that make bfloat16 pay: AMX, or AVX-512's on an AMD; on an Intel those alone cost time."
+    can = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(can.get("amx_bf16") or can.get("avx512_bf16") and "AMD" in can.get("cpu_name", ""))
+
+
 def fastest_precision(model: torch.nn.Module,  # the network that will be trained
                       device: torch.device | str,  # where
                      ) -> str:  # 'fp16', 'bf16' or 'fp32'
@@ -135,8 +141,7 @@ def fastest_precision(model: torch.nn.Module,  # the network that will be traine
     if kind == "cuda":
         return "fp16"
     depthwise = any(isinstance(module, torch.nn.Conv2d) and module.groups == module.in_channels > 1 for module in model.modules())
-    has_bf16 = kind == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-    return "bf16" if has_bf16 and not depthwise else "fp32"
+    return "bf16" if kind == "cpu" and _multiplies_bf16() and not depthwise else "fp32"
 
 # %% ../nbs/04_baseline.ipynb #6d8fe36c
 class ProcessorBf16(Callback):

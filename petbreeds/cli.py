@@ -11,7 +11,7 @@ import math
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -40,16 +40,21 @@ def petbreeds(
 DEBUG = "PETBREEDS_DEBUG"  # set it to 1 to see tracebacks and warnings
 
 
+def _plain(text):
+    "Text in one line, without characters that a terminal would obey or cannot show; file names may hold any."
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(str(text).split()))
+
+
 def _complain(text):
     "One line on stderr."
-    print("petbreeds:", " ".join(str(text).split()), file=sys.stderr, flush=True)
+    print("petbreeds:", _plain(text), file=sys.stderr, flush=True)
 
 
 def _explain(error):
     "(one line, exit status) for an exception."
     if hasattr(error, "format_message"):  # a mistake in the call, found by typer
         context = getattr(error, "ctx", None)
-        return f"{error.format_message()} See '{context.command_path if context else 'petbreeds'} --help'.", 2
+        return f"{error.format_message().rstrip('.')}. See '{context.command_path if context else 'petbreeds'} --help'.", 2
     if isinstance(error, ValueError) and type(error).__module__.startswith("petbreeds."):
         return error, 1  # DataError, LearnerError, RunError: written for the reader
     if isinstance(error, OSError) and error.strerror:
@@ -67,6 +72,8 @@ def main(arguments: list[str] | None = None,  # without the name of the program;
     if not debug:
         import warnings
         warnings.simplefilter("ignore")
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what the terminal cannot show
     try:
         status = app(arguments, prog_name="petbreeds", standalone_mode=False) or 0
         sys.stdout.flush()
@@ -93,18 +100,21 @@ def show_data(
     "Get or draw pictures and say where they are and what is wrong with them."
     from petbreeds.layout import audit, get_pets, pets_table
     path = get_pets(source, per_breed=per_breed, dirty=dirty)
-    table, faults = pets_table(path), audit(path)
+    with _busy("opening every picture"):
+        table, faults = pets_table(path), audit(path)
     print(path)
     print(f"{len(table)} labelled pictures of {table.breed.nunique()} breeds, {(~faults.usable).sum()} unusable files")
     for row in faults.itertuples():
-        print(f"  {row.file}: {row.fault} ({row.detail}); {'used' if row.usable else 'left out'}; {row.advice}")
+        print("  " + _plain(f"{row.file}: {row.fault} ({row.detail}); {'used' if row.usable else 'left out'}; {row.advice}"))
 
 # %% ../nbs/20_cli.ipynb #064f15e4
 RANGES = {"size": (32, 1024), "bs": (2, 4096), "epochs": (1, 10_000), "freeze_epochs": (0, 10_000), "seed": (0, 65_535)}
 
 
-def _check_values(lr, split, **numbers):
+def _check_values(lr, split, data=None, **numbers):
     "typer.BadParameter, in one line, for a value that makes no sense; None stands for an option that was not given."
+    if data == "":
+        raise typer.BadParameter("--data is empty: choose paper, oxford or a folder.")
     if lr is not None and not 0 < lr <= 10:  # not true of nan either
         raise typer.BadParameter(f"--lr {lr} is not a learning rate: choose a number above 0, such as 0.002.")
     if split not in (None, "official", "random"):
@@ -181,10 +191,19 @@ def _interruptible():
         signal.signal(signal.SIGINT, before)
 
 # %% ../nbs/20_cli.ipynb #5276478e
+def _busy(text):
+    "Shows in a terminal that work goes on whose length is not known; nothing elsewhere."
+    if not sys.stderr.isatty():  # rich itself would obey FORCE_COLOR, in a pipe too
+        return nullcontext()
+    from rich.console import Console
+    return Console(stderr=True).status(text)
+
+
 def _list_unused(path, most=20):
     "Name on stderr the files under images/ that are left out."
     from petbreeds.layout import usable_images
-    used, images = set(usable_images(path)), Path(path) / "images"
+    with _busy("opening every picture"):
+        used, images = set(usable_images(path)), Path(path) / "images"
     unused = sorted(file for file in images.rglob("*") if file.is_file() and file.name[0] != "." and file not in used)
     for file in unused[:most]:
         _complain(f"left out, no usable picture with a label: {file.relative_to(images)}")
@@ -213,7 +232,7 @@ def _fit(learn, folder, source, resume=False, overwrite=False):
     "Train with a progress bar or a line for each epoch; after Ctrl-C say how to go on."
     from fastai.callback.core import Callback
     from petbreeds.baseline import pet_stages
-    from petbreeds.shipping import read_history, train_run
+    from petbreeds.shipping import is_run, read_history, train_run
     epochs = sum(stage.epochs for stage in pet_stages(learn.profile))
     total = (epochs + 1) * len(learn.dls.valid) + epochs * len(learn.dls.train)
     started = resume
@@ -226,6 +245,8 @@ def _fit(learn, folder, source, resume=False, overwrite=False):
             return train_run(learn, folder, source, resume, overwrite, tell, [Callback(after_batch=lambda self: advance())])
         except KeyboardInterrupt:
             done = len(read_history(folder)) if started else 0
+    if not is_run(folder):  # too early: nothing to continue from
+        raise KeyboardInterrupt
     _complain(f"stopped after epoch {done} of {epochs}; continue with: petbreeds train --resume --out {folder}")
     raise typer.Exit(130)
 
@@ -248,19 +269,19 @@ def train(
     lr: Annotated[Optional[float], typer.Option(help="Base learning rate.")] = None,
     bs: Annotated[Optional[int], typer.Option(help="Pictures in a mini-batch.")] = None,
     size: Annotated[Optional[int], typer.Option(help="Side of the pictures that the network sees, px.")] = None,
-    seed: Annotated[Optional[int], typer.Option(help="Of weights, order and augmentation.  [default: 42]")] = None,
+    seed: Annotated[Optional[int], typer.Option(help="Of weights, order and augmentation; default: 42.")] = None,
     weights: Annotated[Optional[str], typer.Option(help="imagenet, papernet, none or auto.")] = None,
-    split: Annotated[Optional[str], typer.Option(help="official (annotations/) or random.  [default: official]")] = None,
-    out: Annotated[Optional[Path], typer.Option(help="Folder of the run; default: a new one in runs/.")] = None,
+    split: Annotated[Optional[str], typer.Option(help="official, as annotations/ says, or random; default: official.")] = None,
+    out: Annotated[Optional[Path], typer.Option(readable=False, help="Folder of the run; default: a new one in runs/.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
 ):
     "Train a network, validate it and write a run: weights, settings, history, report."
-    _check_values(lr, split, size=size, bs=bs, epochs=epochs, freeze_epochs=freeze_epochs, seed=seed)
+    _check_values(lr, split, data, size=size, bs=bs, epochs=epochs, freeze_epochs=freeze_epochs, seed=seed)
     settings = dict(arch=arch, epochs=epochs, freeze_epochs=freeze_epochs, lr=lr, bs=bs, size=size, weights=weights)
     if not resume:
         return _train_new(data, settings, 42 if seed is None else seed, split or "official", out, overwrite)
-    _resume(out, {**settings, "data": data, "seed": seed, "split": split, "overwrite": overwrite or None})
+    _resume(out, data, {**settings, "seed": seed, "split": split, "overwrite": overwrite or None})
 
 # %% ../nbs/20_cli.ipynb #abc08e3f
 def _train_new(data, settings, seed, split, out, overwrite):
@@ -279,42 +300,49 @@ def _train_new(data, settings, seed, split, out, overwrite):
     _show_result(_fit(learn, folder, source, overwrite=overwrite))
 
 # %% ../nbs/20_cli.ipynb #5578194a
-def _resume(folder, options):
-    "Go on with an interrupted run, or show the result of a finished one; `options` that were given are refused."
+def _resume(folder, data, options):
+    "Go on with an interrupted run, its pictures now in `data` if that is given, or show a finished one; other `options` are refused."
     if folder is None:
         raise typer.BadParameter("--resume needs --out, the folder of the interrupted run.")
     if given := [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]:
         raise typer.BadParameter(f"--resume goes on with the settings of the run: leave out {', '.join(given)}.")
     from petbreeds.blocks import Profile
     from petbreeds.layout import get_pets
-    from petbreeds.shipping import load_run, read_run
+    from petbreeds.shipping import REPORT, load_run, read_run, report
     about = read_run(folder, finished=False)
     if about["finished"]:
         _complain(f"{folder} is finished: nothing to resume")
+        if not (folder / REPORT).exists():  # stopped just before it was written
+            report(folder, data)
         return _show_result(load_run(folder))
     profile, source, home = Profile(**about["profile"]), about["data"]["source"], Path(about["data"]["folder"]).expanduser()
-    path = get_pets(home if home.exists() or source not in ("paper", "oxford") else source)
+    path = get_pets(data or (home if home.exists() or source not in ("paper", "oxford") else source))
     learn = _learner(path, profile, about["seed"], about["split"]["how"], profile.bs)
     _show_result(_fit(learn, folder, source, resume=True))
 
 # %% ../nbs/20_cli.ipynb #128b0829
 @app.command("predict")
 def show_predictions(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    images: Annotated[list[Path], typer.Argument(help="Pictures.", metavar="IMAGE...")],
+    run: Annotated[Path, typer.Argument(readable=False, help="Folder of a run.")],
+    images: Annotated[list[Path], typer.Argument(readable=False, help="Pictures.", metavar="IMAGE...")],
     top: Annotated[int, typer.Option(min=1, help="How many breeds to name for each picture.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ):
     "Name the most probable breeds of each picture."
-    from petbreeds.shipping import predict
-    answers = predict(run, images, k=top)
+    from petbreeds.shipping import load_run, predict
+    network, answers = load_run(run), []
+    starts = range(0, len(images), network.profile.bs)
+    with _interruptible() as heed, _bar(len(starts), "predicting", heed) as (advance, _):
+        for start in starts:
+            answers += predict(network, images[start:start + network.profile.bs], k=top)
+            advance()
     bad = [answer for answer in answers if answer.problem]
     if as_json:
         import json
         print(json.dumps([_json_answer(answer) for answer in answers], indent=1, ensure_ascii=False))
     else:
         for answer in (answer for answer in answers if not answer.problem):
-            print(answer.image)
+            print(_plain(answer.image))
             for breed, probability in answer.top:
                 print(f"  {breed:30} {probability:6.1%}")
     sys.stdout.flush()
@@ -333,13 +361,18 @@ def _json_answer(answer):
 # %% ../nbs/20_cli.ipynb #729a1a61
 @app.command("report")
 def make_report(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    data: Annotated[Optional[Path], typer.Option(help="Folder of the pictures, if it was moved.")] = None,
+    run: Annotated[Path, typer.Argument(readable=False, help="Folder of a run.")],
+    data: Annotated[Optional[str], typer.Option(help="Where the pictures are now, if they were moved.")] = None,
 ):
     "Write report.html of a run again."
+    from petbreeds.layout import get_pets
     from petbreeds.shipping import read_run, report, summary
-    page = report(run, data)
-    print(summary(read_run(run)))
+    about = read_run(run)
+    images = Path(get_pets(data) if data else about["data"]["folder"]).expanduser() / "images"
+    if not images.is_dir():
+        _complain(f"no folder {images}: a report without pictures; name their folder with --data")
+    page = report(run, images.parent)
+    print(summary(about))
     print(f"report: {page}")
 
 # %% ../nbs/20_cli.ipynb #ca38eb09
@@ -387,8 +420,10 @@ def _memory():
 def _torch_line():
     "Version of torch, and the device it would compute on."
     import torch
-    device = "cuda, " + torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return f"{torch.__version__}, device {device}, {torch.get_num_threads()} threads"
+    from fastai.torch_core import default_device
+    device = default_device().type
+    name = f", {torch.cuda.get_device_name()}" if device == "cuda" else ""
+    return f"{torch.__version__}, device {device}{name}, {torch.get_num_threads()} threads"
 
 
 def _library_versions():

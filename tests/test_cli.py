@@ -57,7 +57,8 @@ def pets(tmp_path_factory):
 def finished(pets, tmp_path_factory):
     "The main job, once: what it printed, and its run."
     folder = tmp_path_factory.mktemp("runs") / "run"
-    return shell("train", "--data", pets, *SMALL, "--epochs", 3, "--out", folder), folder
+    colourful = {**os.environ, "FORCE_COLOR": "1"}  # no reason to draw a bar into a pipe
+    return shell("train", "--data", pets, *SMALL, "--epochs", 3, "--out", folder, env=colourful), folder
 
 
 def listing(folder):
@@ -197,6 +198,7 @@ def test_bad_data_is_refused_in_one_line(petbreeds, pets, here, data, words):
     ("train --resume --out RUN --lr 0.1 --overwrite", 2, "leave out --lr, --overwrite"),
     ("predict nowhere a.jpg", 1, "no run in nowhere"), ("predict PETS a.jpg", 1, "no run in"), ("predict RUN", 2, "IMAGE"),
     ("predict RUN --top 0 a.jpg", 2, "--top"), ("report nowhere", 1, "no run in nowhere"), ("data nowhere", 1, "no folder"),
+    ("report RUN --data nowhere", 1, "no folder"), ("train --data=", 2, "--data is empty"), ("train --epochs two", 2, "integer. See"),
     ("data --per-breed 0", 2, "--per-breed"), ("trian", 2, "trian"), ("train --colour red", 2, "--colour")])
 def test_a_wrong_call_is_one_line_and_changes_nothing(petbreeds, pets, finished, here, arguments, status, words):
     before = listing(finished[1]), listing(pets)
@@ -221,6 +223,47 @@ def test_good_pictures_beside_bad_ones_are_used_and_the_bad_ones_named(petbreeds
     status, out, _ = petbreeds("data", data)
     assert status == 0 and all(f"{name}: " in out for name in [*bad, "Bengal_1.jpg"]) and "6 unusable files" in out
     assert listing(data) == before
+
+
+@pytest.mark.parametrize("breed", [b"caf\xe9", b"tab\tby", b"x" * 101], ids=["no utf-8", "tabulator", "101 letters"])
+def test_a_breed_that_cannot_be_written_down_is_refused_before_training(petbreeds, pets, here, breed):
+    data = here / "pets"
+    (data / "images").mkdir(parents=True)
+    try:
+        for number, file in enumerate(sorted((pets / "images").glob("pug_*")), 1):
+            shutil.copy(file, data / "images")
+            shutil.copy(file, os.fsencode(data / "images") + b"/%s_%d.jpg" % (breed, number))
+    except OSError:
+        pytest.skip("no such names on this disk")
+    status, out, complaint = petbreeds("train", "--data", data, *SMALL, "--bs", 2, "--split", "random")
+    assert status == 1 and "cannot be written down" in complaint.splitlines()[-1] and not out
+    assert not (here / "runs").exists()
+
+
+def test_what_file_names_hold_does_not_reach_the_terminal(petbreeds, pets, here):
+    data = Path(shutil.copytree(pets, here / "pets"))
+    try:
+        Path(os.fsdecode(os.fsencode(data / "images") + b"/a\x1b[31mred\n\xe9.jpg")).write_text("no picture")
+    except OSError:
+        pytest.skip("no such names on this disk")
+    status, out, _ = petbreeds("data", data)
+    assert status == 0 and r"  a\x1b[31mred \udce9.jpg: not an image" in out and "\x1b" not in out
+
+
+def test_pictures_in_a_folder_whose_name_is_not_utf_8_can_be_trained_on(petbreeds, pets, here):
+    data = Path(os.fsdecode(os.fsencode(here) + b"/caf\xe9"))
+    try:
+        shutil.copytree(pets, data)
+    except OSError:
+        pytest.skip("no such names on this disk")
+    status, out, complaint = petbreeds("train", "--data", data, *SMALL, "--epochs", 1)
+    assert status == 1 and "not UTF-8; choose another folder" in complaint and not out and not (here / "runs").exists()
+    status, out, complaint = petbreeds("train", "--data", data, *SMALL, "--epochs", 1, "--out", "run")
+    assert status == 0, complaint
+    status, out, complaint = petbreeds("predict", "run", data / "images" / "pug_1.jpg", "--json")
+    assert status == 0 and complaint == "" and "pug_1.jpg" in out
+    status, _, complaint = petbreeds("report", "run")
+    assert status == 0 and complaint == ""
 
 
 # ---- predict and report
@@ -248,17 +291,41 @@ def test_predict_answers_for_good_pictures_and_complains_about_bad_ones(petbreed
     assert status == 1 and out == "" and len(complaint.splitlines()) == 1
 
 
+def test_predict_does_not_wait_for_a_pipe_and_answers_in_order(petbreeds, pets, finished, here):
+    os.mkfifo(here / "pipe.jpg")
+    pictures = sorted((pets / "images").iterdir())[:12]  # more than one mini-batch
+    status, out, complaint = petbreeds("predict", finished[1], *pictures[:9], here / "pipe.jpg", *pictures[9:], "--json")
+    assert status == 1 and "no ordinary one" in complaint
+    assert [answer["image"] for answer in json.loads(out) if "top" in answer] == list(map(str, pictures))
+
+
 def test_report_without_and_with_the_data(petbreeds, pets, finished, here):
     run = Path(shutil.copytree(finished[1], here / "run"))
     data = Path(shutil.copytree(pets, here / "moved"))
     about = json.loads((run / "run.json").read_text())
     about["data"]["folder"] = str(here / "gone")
     (run / "run.json").write_text(json.dumps(about))
-    status, out, _ = petbreeds("report", run)
-    assert status == 0 and str(run / "report.html") in out
+    status, out, complaint = petbreeds("report", run)
+    assert status == 0 and str(run / "report.html") in out and "name their folder with --data" in complaint
     assert "put the data back" in (run / "report.html").read_text()
     assert petbreeds("report", run, "--data", data)[0] == 0
     assert (run / "report.html").read_bytes() == (finished[1] / "report.html").read_bytes()
+
+
+def test_a_run_goes_on_where_its_pictures_are_now(petbreeds, pets, finished, here):
+    first, now = Path(shutil.copytree(pets, here / "first")), here / "now"
+    process = subprocess.Popen(command("train", "--data", first, *SMALL, "--epochs", 3, "--out", "run"),
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
+    process.stdout.readline()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    first.rename(now)
+    status, _, complaint = petbreeds("train", "--resume", "--out", "run")
+    assert status == 1 and "no folder" in complaint
+    assert petbreeds("train", "--resume", "--out", "run", "--data", now)[0] == 0
+    assert Path("run", "model.safetensors").read_bytes() == (finished[1] / "model.safetensors").read_bytes()
+    Path("run", "report.html").unlink()  # as if killed just before it was written
+    assert petbreeds("train", "--resume", "--out", "run")[0] == 0 and Path("run", "report.html").exists()
 
 
 def test_a_damaged_run_is_one_line(petbreeds, pets, finished, here):
@@ -281,6 +348,12 @@ def test_help_and_version_load_nothing_heavy(here):
         done = subprocess.run([sys.executable, "-c", code % option], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "train" in done.stdout or done.stdout.strip() == __import__("petbreeds").__version__
+
+
+def test_help_names_the_defaults(petbreeds, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    status, out, _ = petbreeds("train", "--help")
+    assert status == 0 and "default: 42" in out and "default: official" in out and "default: a new one" in out
 
 
 def test_doctor_never_falls_ill(petbreeds, here, monkeypatch):

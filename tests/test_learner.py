@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fastai.data.transforms import Normalize
-from petbreeds.baseline import (LearnerError, error_interval, fit_stages, imagenet_file, pet_learner,
+from petbreeds.baseline import (LearnerError, error_interval, fastest_precision, fit_stages, imagenet_file, pet_learner,
                                 pet_model, pet_stages)
 from petbreeds.blocks import Profile, open_picture, pet_dls, stats_for
 from petbreeds.layout import DataError
@@ -275,6 +275,18 @@ def test_normalisation_follows_another_network(pets):
     for loader in learn.dls.loaders:
         (normalise,) = [transform for transform in loader.after_batch.fs if isinstance(transform, Normalize)]
         assert torch.equal(normalise.mean.flatten(), torch.tensor([0.5, 0.5, 0.5]))
+
+
+@pytest.mark.parametrize("processor, arch, precision", [
+    ({"avx512_bf16": True, "cpu_name": "AMD EPYC"}, "resnet18", "bf16"),
+    ({"avx512_bf16": True, "cpu_name": "AMD EPYC"}, "lcnet_050", "fp32"),  # depthwise
+    ({"avx512_bf16": True, "amx_bf16": False, "cpu_name": "Intel Xeon"}, "resnet18", "fp32"),
+    ({"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, "resnet18", "bf16"),
+    ({}, "resnet18", "fp32"),
+])
+def test_number_format_follows_the_processor(monkeypatch, processor, arch, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor, raising=False)
+    assert fastest_precision(pet_model(arch, 37), "cpu") == precision
 
 
 def test_bf16_on_the_processor_ends_with_each_mini_batch(pets):

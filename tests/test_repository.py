@@ -1,5 +1,7 @@
 "What must hold for the repository as a whole: export, stored outputs, workflows, versions, the chapter runner."
 import ast
+import importlib
+import inspect
 import json
 import re
 import shutil
@@ -108,6 +110,24 @@ def test_modules_import_only_what_comes_before():
             assert imported == module or numbered[imported] < number, f"{module} imports {imported}"
 
 
+def test_what_is_exported_is_documented():
+    "A docstring for every function and class; for every function a comment beside each parameter (options of the command have their help)."
+    from fastcore.docments import docments
+    missing = []
+    for path in sorted((ROOT / "petbreeds").glob("[!_]*.py")):
+        module = importlib.import_module(f"petbreeds.{path.stem}")
+        for exported in module.__all__:
+            thing = getattr(module, exported)
+            if not (inspect.isfunction(thing) or inspect.isclass(thing)) or thing.__module__ != module.__name__:
+                continue
+            if not thing.__doc__ or thing.__doc__.startswith(f"{exported}("):  # what a dataclass writes itself
+                missing.append(f"{path.stem}.{exported}")
+            if inspect.isfunction(thing) and path.stem != "cli":
+                missing += [f"{path.stem}.{exported}({parameter})" for parameter, about in docments(thing, full=True).items()
+                            if parameter != "return" and not about["docment"]]
+    assert missing == []
+
+
 def test_version_is_stated_once():
     import petbreeds
     assert petbreeds.__version__ == settings()["version"]
@@ -151,8 +171,9 @@ def small_course(tmp_path, monkeypatch):
     return course
 
 
-def write_notebook(path, code):
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), path)
+def write_notebook(path, code, prose=""):
+    cells = [nbformat.v4.new_markdown_cell(prose), nbformat.v4.new_code_cell(code)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
 
 
 def test_course_redoes_only_what_changed(small_course, capsys):
@@ -165,7 +186,24 @@ def test_course_redoes_only_what_changed(small_course, capsys):
     printed = capsys.readouterr().out
     assert printed.count("unchanged") == 1 and "error rate 0.500" in printed
     executed = nbformat.read(small_course.OUT / "02_second.ipynb", 4)
-    assert executed.cells[0].outputs[0].data["text/plain"] == "6"
+    assert executed.cells[1].outputs[0].data["text/plain"] == "6"
+
+
+def test_course_redoes_a_chapter_whose_prose_or_measurements_changed(small_course, capsys):
+    results = small_course.ROOT / "bench" / "results"
+    results.mkdir(parents=True)
+    (results / "speed.json").write_text("1")
+    write_notebook(small_course.NBS / "02_second.ipynb", "open('../bench/results/speed.json').read()")
+    assert small_course.run_all() == 0
+    capsys.readouterr()
+    write_notebook(small_course.NBS / "01_first.ipynb", "1 + 1", "Said better.")
+    assert small_course.run_all() == 0
+    assert capsys.readouterr().out.count("unchanged") == 2
+    assert nbformat.read(small_course.OUT / "01_first.ipynb", 4).cells[0].source == "Said better."
+    (results / "speed.json").write_text("2")
+    assert small_course.run_all() == 0
+    assert capsys.readouterr().out.count("unchanged") == 1
+    assert nbformat.read(small_course.OUT / "02_second.ipynb", 4).cells[1].outputs[0].data["text/plain"] == "'2'"
 
 
 def test_course_stops_at_a_failing_chapter(small_course, capsys):
@@ -173,3 +211,9 @@ def test_course_stops_at_a_failing_chapter(small_course, capsys):
     assert small_course.run_all() == 1
     printed = capsys.readouterr().out
     assert "ZeroDivisionError" in printed and "01_first.ipynb" in printed and "02_second" not in printed
+
+
+def test_course_stops_when_a_kernel_dies(small_course, capsys):
+    write_notebook(small_course.NBS / "01_first.ipynb", "import os; os._exit(1)")
+    assert small_course.run_all() == 1
+    assert "Kernel died" in capsys.readouterr().out

@@ -5,6 +5,7 @@ import pickle
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import petbreeds.blocks  # before torch: it tells torch's threads how to wait
 
@@ -18,8 +19,8 @@ from petbreeds.baseline import Stage, pet_learner
 from petbreeds.blocks import pet_dls, profile_for
 from petbreeds.paperpets import make_paperpets
 from petbreeds.shipping import (
-    ABOUT, CHECKPOINT, EXPECTED, HISTORY, MODEL, REPORT, RunError, check_folder, load_run,
-    most_confused, predict, read_history, read_run, report, save_run, train_run)
+    ABOUT, CHECKPOINT, HISTORY, MODEL, REPORT, RunError, check_folder, load_run,
+    _EXPECTED, describe, most_confused, predict, read_history, read_run, report, save_run, train_run)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,19 @@ def test_nothing_is_pickled(pets, tmp_path, monkeypatch):
     assert predict(tmp_path / "run", [pets / "images" / "pug_1.jpg"])[0].top
     for path in (tmp_path / "run").iterdir():
         assert not path.read_bytes().startswith((b"\x80", b"PK")), path
+
+
+def test_one_byte_of_one_picture_changes_the_fingerprint(pets, tmp_path):
+    data = shutil.copytree(pets, tmp_path / "pets")
+    before = describe(learner(data), "pets")
+    assert describe(learner(data), "pets") == before
+    picture = data / "images" / "pug_1.jpg"
+    content = bytearray(picture.read_bytes())
+    content[-20] ^= 1
+    picture.write_bytes(content)
+    after = describe(learner(data), "pets")
+    assert after["data"]["fingerprint"] != before["data"]["fingerprint"]
+    assert after["split"]["fingerprint"] == before["split"]["fingerprint"]
 
 
 def test_save_run_keeps_what_plain_fastai_trained(pets, tmp_path):
@@ -206,7 +220,7 @@ def test_only_a_run_is_overwritten_and_only_its_own_files(pets, copy, tmp_path):
 
 # ---- damaged and foreign runs
 
-@pytest.mark.parametrize("name", [*EXPECTED, "format", "format_version", "confusion", "mistakes", "normalisation"])
+@pytest.mark.parametrize("name", [*_EXPECTED, "format", "format_version", "confusion", "mistakes", "normalisation"])
 @pytest.mark.parametrize("value", [None, "../../etc", 7.5, [], {}, [1, 2]], ids=str)
 def test_each_wrong_part_of_run_json_is_refused_in_one_line(copy, name, value):
     change(copy, **{name: value})
@@ -302,6 +316,25 @@ def test_the_report_needs_no_network_and_describes_its_drawings(run):
     assert "prefers-color-scheme: dark" in page and "width=device-width" in page
     for true, predicted, count in most_confused(run.about):
         assert f"<td>{true}</td><td>{predicted}</td>" in page.replace("<wbr>", "")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_fits_a_phone(copy, run, pets, monkeypatch, scheme):
+    playwright = pytest.importorskip("playwright.sync_api")
+    monkeypatch.syspath_prepend(str(Path(__file__).with_name("site")))
+    import chromium
+    mistake = {**run.about["mistakes"][0], "breed": "american_pit_bull_terrier", "predicted": "staffordshire_bull_terrier",
+               "image": "american_pit_bull_terrier_1.jpg"}
+    page_file = report(change(copy, mistakes=[mistake] * 3), data=pets)
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium.find(), args=chromium.ARGUMENTS)
+        page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(page_file.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()]
+        browser.close()
 
 
 def test_the_report_escapes_and_stays_in_its_folder(copy, run, tmp_path):
