@@ -166,7 +166,8 @@ def _names_in(path, part):
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {file}: {error}; copy it again from where the data came") from None
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read {file}: {reason}; copy it again from where the data came") from None
     return {line.split()[0] for line in lines if line.strip() and not line.startswith("#")}
 
 

@@ -109,7 +109,8 @@ def imaginary_dls(pictures:list,   # arrays, one a breed, uint8, shape (per_bree
     return DataLoaders(*loaders, device=device)
 
 # %% ../nbs/00a_papernet.ipynb #757cccae
-def pack_optimizer(opt)->tuple: # (tensors by name, plain values by name)
+def pack_optimizer(opt,  # a fastai optimizer
+                  )->tuple: # (tensors by name, plain values by name)
     "The state of a fastai optimizer, by number of the parameter."
     tensors, plain = {}, {}
     for number, state in enumerate(opt.state_dict()["state"]):
