@@ -29,17 +29,24 @@ def find() -> str | None:
     return own if Path(own).exists() else None
 
 
+def driver_starts() -> bool:
+    "Whether Playwright's own Node.js runs; it needs a library that a bare Debian lacks."
+    return subprocess.run([sys.executable, "-m", "playwright", "--version"], capture_output=True).returncode == 0
+
+
 def install():
-    "Install one; whether that worked is for `find` to say."
+    "Install what is missing; whether that worked is for `driver_starts` and `find` to say."
     if shutil.which("apt-get") and os.geteuid() == 0:
         subprocess.run(["apt-get", "update", "-q"])
-        subprocess.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"])
+        subprocess.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium", "libatomic1"])
     else:
         subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"])
 
 
 if __name__ == "__main__":
-    if not find():
+    if not (driver_starts() and find()):
         install()
+    if not driver_starts():
+        sys.exit("Playwright does not start, and the tests of the site need it: on Debian 'sudo apt-get install libatomic1'")
     if not find():
         sys.exit(MISSING)
