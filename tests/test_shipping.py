@@ -319,22 +319,19 @@ def test_the_report_needs_no_network_and_describes_its_drawings(run):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_report_fits_a_phone(copy, run, pets, monkeypatch, scheme):
-    playwright = pytest.importorskip("playwright.sync_api")
-    monkeypatch.syspath_prepend(str(Path(__file__).with_name("site")))
-    import chromium
+def test_the_report_fits_a_phone(copy, run, pets, request, scheme):
+    pytest.importorskip("playwright.sync_api")
+    browser = request.getfixturevalue("browser")
     mistake = {**run.about["mistakes"][0], "breed": "american_pit_bull_terrier", "predicted": "staffordshire_bull_terrier",
                "image": "american_pit_bull_terrier_1.jpg"}
     page_file = report(change(copy, mistakes=[mistake] * 3), data=pets)
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium.find(), args=chromium.ARGUMENTS)
-        page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)
-        asked = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(page_file.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
-        assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()]
-        browser.close()
+    page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(page_file.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()]
+    page.close()
 
 
 def test_the_report_escapes_and_stays_in_its_folder(copy, run, tmp_path):

@@ -1,4 +1,4 @@
-"One site and one browser for all tests of this folder."
+"One site for all tests of this folder."
 import functools
 import http.server
 import threading
@@ -35,20 +35,6 @@ def address(site):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/{site.name}"
     server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    "A headless Chromium. Where there is none the tests fail and say what to install."
-    import chromium
-    from playwright.sync_api import sync_playwright
-    path = chromium.find()
-    if not path:
-        pytest.fail(chromium.MISSING, pytrace=False)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=chromium.ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,0 +1,20 @@
+"One browser for all tests that need one: Playwright runs once in a process."
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def browser():
+    "A headless Chromium. Where there is none the tests fail and say what to install."
+    sys.path.insert(0, str(Path(__file__).with_name("site")))
+    import chromium
+    from playwright.sync_api import sync_playwright
+    path = chromium.find()
+    if not path:
+        pytest.fail(chromium.MISSING, pytrace=False)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=chromium.ARGUMENTS)
+        yield browser
+        browser.close()
