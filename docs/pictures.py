@@ -7,7 +7,7 @@ from PIL import Image
 
 LARGE = 40_000  # bytes; below it a PNG stays what it is
 GAIN = 0.6  # a JPEG must be this much smaller to be worth its loss
-QUALITY = 88
+QUALITY = 80
 PLOT = 0.53  # of its area is paper; drawn and photographed animals leave less
 
 
