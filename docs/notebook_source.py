@@ -45,7 +45,7 @@ def sets_up(statement: ast.stmt) -> bool:
         return ast.unparse(statement.value.func).startswith(SETTINGS)
     if isinstance(statement, ast.Assign):
         values = getattr(statement.value, "elts", [statement.value])
-        colours = all(isinstance(value, ast.Constant) and str(value.value).startswith("#") for value in values)
+        colours = bool(values) and all(isinstance(value, ast.Constant) and str(value.value).startswith("#") for value in values)
         return colours or ast.unparse(statement.targets[0]).startswith(SETTINGS)
     return isinstance(statement, (ast.Import, ast.ImportFrom))
 
