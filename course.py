@@ -21,14 +21,56 @@ ROOT = Path(__file__).resolve().parent
 NBS, OUT = ROOT / "nbs", ROOT / "_course"
 BIN = Path(sys.executable).parent  # the commands of this environment
 RUN = OUT / "run"  # what training writes: model, metrics, report
-# The notebooks of nbs/paperpets/ in reading order: each imports only those before it.
-PAPERPETS = ["noise", "shapes", "light", "breeds", "coat", "pose", "head", "profile", "body", "scene", "sheets", "dataset", "imaginary"]
+
+# All notebooks, in the order in which they may import one another: each only what stands above it. A new one is added
+# here. A name with a folder is a room; a chapter stands after the rooms that it imports and before those that import it.
+HOUSE = """
+    ground/files ground/pictures ground/intervals ground/figures
+    paperpets/noise paperpets/shapes paperpets/light paperpets/breeds paperpets/coat paperpets/pose paperpets/head
+    paperpets/profile paperpets/body paperpets/scene paperpets/sheets paperpets/dataset paperpets/imaginary 00_paperpets
+    ground/networks ground/checkpoint ground/experiments
+    papernet/pretraining 00a_papernet
+    layout/sources layout/archive layout/auditing 01_layout
+    02_presizing
+    blocks/profiles blocks/diagnosis 03_datablock
+    baseline/precision 04_baseline
+    05_softmax 06_cross_entropy
+    interpretation/results
+    shipping/runs shipping/pages shipping/prediction shipping/training 14_shipping
+    cli/terminal cli/doctor cli/commands 20_cli
+    glossary index
+""".split()
 
 
-def chapters():
-    "Notebooks in reading order: the drawing of PaperPets first, because every chapter uses it."
-    own = sorted(NBS.glob("paperpets/*.ipynb"), key=lambda nb: PAPERPETS.index(nb.stem))
-    return own + sorted(nb for nb in NBS.glob("*.ipynb") if nb.stem[:2].isdigit())
+def is_chapter(name: str) -> bool:
+    "Whether a notebook of HOUSE is a chapter, which a reader reads and the runner executes: its name begins with a number."
+    return name[:2].isdigit()
+
+
+def is_room(name: str) -> bool:
+    "Whether a notebook of HOUSE is a room: a notebook in a folder below nbs/."
+    return "/" in name
+
+
+def on_disk() -> set[str]:
+    "The names of all notebooks below nbs/."
+    found = (nb.relative_to(NBS).with_suffix("") for nb in NBS.rglob("*.ipynb"))
+    return {name.as_posix() for name in found if not any(part.startswith(".") for part in name.parts)}
+
+
+def house_faults() -> list[str]:
+    "One line for each notebook that HOUSE lacks, and for each of HOUSE that is not there."
+    there = on_disk()
+    lacking = [f"nbs/{name}.ipynb is not in HOUSE in course.py; add it after what it imports" for name in sorted(there - {*HOUSE})]
+    gone = [f"nbs/{name}.ipynb is in HOUSE in course.py, but there is no such notebook" for name in HOUSE if name not in there]
+    return lacking + gone
+
+
+def module_of(name: str) -> str:
+    "The module that a notebook exports, `layout.sources` or `layout.__init__`; '' where it exports none or is not there."
+    file = NBS / f"{name}.ipynb"
+    found = file.exists() and re.search(r"^#\|\s*default_exp\s+([\w.]+)", source_of(file, "code"), re.M)
+    return found[1] if found else ""
 
 
 def source_of(nb, kind):
@@ -36,20 +78,23 @@ def source_of(nb, kind):
     return "\n".join(c.source for c in nbformat.read(nb, 4).cells if c.cell_type == kind)
 
 
-def keys(nbs):
-    "A fingerprint for each notebook of all it can depend on: itself, the code before it, versions, weights, data, measurements."
+def keys():
+    """A fingerprint for each notebook of HOUSE of all it can depend on: itself, the code it can import, versions, weights,
+    data, and the measurements that it or the code above it shows."""
     digest = hashlib.sha256((ROOT / "requirements.lock").read_bytes())
-    digest.update((ROOT / "petbreeds" / "weights" / "papernet.safetensors").read_bytes())
+    for weights in sorted((ROOT / "petbreeds" / "weights").glob("*.safetensors")):
+        digest.update(weights.read_bytes())
     digest.update(os.environ.get("PETBREEDS_DATA", "paper").encode())
     found = {}
-    for nb in nbs:
+    for name in HOUSE:
+        nb = NBS / f"{name}.ipynb"
         code = source_of(nb, "code")
         digest.update(code.encode())
         for shown in filter(Path.is_file, map(ROOT.joinpath, re.findall(r"bench/results/[\w.]+", code))):
             digest.update(shown.read_bytes())
         own = digest.copy()
         own.update(source_of(nb, "markdown").encode())
-        found[nb] = own.hexdigest()
+        found[name] = own.hexdigest()
     return found
 
 
@@ -70,44 +115,68 @@ def train_command():
     return [str(BIN / "petbreeds"), "train", "--out", str(RUN), "--overwrite"]
 
 
-def run_all():
-    "Execute what changed since the last time, then train; returns the exit status."
-    nbs, state_file = chapters(), OUT / "state.json"
-    done = json.loads(state_file.read_text()) if state_file.exists() else {}
-    wanted, steps = keys(nbs), len(nbs) + 1
-    start = time.time()
+class State:
+    "The fingerprint with which each step was last done, kept in a file."
+    def __init__(self, file: Path):
+        self.file = file
+        self.done = json.loads(file.read_text()) if file.exists() else {}
 
-    def remember(name, key):
-        done[name] = key
-        state_file.write_text(json.dumps(done, indent=1))
+    def is_done(self, step: str, key: str, result: Path) -> bool:
+        return self.done.get(step) == key and result.exists()
 
-    for i, nb in enumerate(nbs, 1):
-        name = str(nb.relative_to(NBS).with_suffix(""))
-        print(f"[{i:2}/{steps}] {name:24}", end="", flush=True)
-        dest, t = OUT / f"{name}.ipynb", time.time()
-        if done.get(name) == wanted[nb] and dest.exists():
-            print("unchanged", flush=True)
-            continue
-        try:
-            execute(nb, dest)
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
-            print(f"failed\n{e}\nThe chapter as far as it came: {dest.relative_to(ROOT)}")
-            return 1
-        remember(name, wanted[nb])
-        print(f"{time.time() - t:4.0f} s", flush=True)
-    print(f"[{steps:2}/{steps}] {'train':24}", end="", flush=True)
-    last = wanted[nbs[-1]]
-    if done.get("train") == last and (RUN / "report.html").exists():
+    def remember(self, step: str, key: str):
+        self.done[step] = key
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps(self.done, indent=1))
+
+
+def run_chapter(name, key, state) -> bool:
+    "Execute a chapter unless nothing changed; False where a cell fails."
+    dest, start = OUT / f"{name}.ipynb", time.time()
+    if state.is_done(name, key, dest):
         print("unchanged", flush=True)
-    else:
-        print(flush=True)
-        done.pop("train", None)
-        if subprocess.run(train_command()).returncode:
+        return True
+    try:
+        execute(NBS / f"{name}.ipynb", dest)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
+        print(f"failed\n{e}\nThe chapter as far as it came: {dest.relative_to(ROOT)}")
+        return False
+    state.remember(name, key)
+    print(f"{time.time() - start:4.0f} s", flush=True)
+    return True
+
+
+def run_training(key, state) -> bool:
+    "Train as a reader would unless nothing changed; False where that fails."
+    if state.is_done("train", key, RUN / "report.html"):
+        print("unchanged", flush=True)
+        return True
+    print(flush=True)
+    state.remember("train", "begun")
+    if subprocess.run(train_command()).returncode:
+        return False
+    state.remember("train", key)
+    return True
+
+
+def run_all():
+    "Execute the chapters that changed since the last time, then train; returns the exit status."
+    if faults := house_faults():
+        print("\n".join(faults), file=sys.stderr)
+        return 1
+    wanted, state, start = keys(), State(OUT / "state.json"), time.time()
+    chapters = [name for name in HOUSE if is_chapter(name)]
+    steps = len(chapters) + 1
+    for i, name in enumerate(chapters, 1):
+        print(f"[{i:2}/{steps}] {name:24}", end="", flush=True)
+        if not run_chapter(name, wanted[name], state):
             return 1
-        remember("train", last)
+    print(f"[{steps:2}/{steps}] {'train':24}", end="", flush=True)
+    if not run_training(wanted[chapters[-1]], state):
+        return 1
     metrics = json.loads((RUN / "run.json").read_text())["metrics"]
-    print(f"\nerror rate {metrics['error_rate']:.3f} on {metrics['n_valid']} validation pictures; "
-          f"{time.time() - start:.0f} s in all\nreport            {(RUN / 'report.html').relative_to(ROOT)}\n"
+    print(f"\nerror rate {metrics['error_rate']:.3f} on {metrics['n']} test pictures; {time.time() - start:.0f} s in all\n"
+          f"report            {(RUN / 'report.html').relative_to(ROOT)}\n"
           f"executed chapters {OUT.relative_to(ROOT)}/")
     return 0
 

@@ -293,9 +293,13 @@ def overview_page(reference: Reference) -> str:
 
 
 def write_pages(reference: Reference, folder: Path):
-    "Write `api/` below the notebooks, touching only what changed; what no module needs is removed."
+    "Write `api/` below the notebooks."
     wanted = {f"{module}.md": module_page(reference, module) for module in reference.modules()}
-    wanted["index.md"] = overview_page(reference)
+    write_files(wanted | {"index.md": overview_page(reference)}, folder)
+
+
+def write_files(wanted: dict[str, str], folder: Path):
+    "Write pages by name into a folder, touching only what changed; other pages there are removed."
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.md"):
         if old.name not in wanted:

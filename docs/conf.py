@@ -16,7 +16,7 @@ project_copyright = f"{_settings['copyright']}. Code and text under Apache-2.0"
 root_doc = "index"
 exclude_patterns = ["**.ipynb_checkpoints"]
 extensions = ["myst_nb", "sphinx_design", "sphinx_copybutton", "sphinx.ext.linkcode",
-              "api", "notebook_source", "numbering", "quiz", "navigation", "static_files"]
+              "api", "floors", "notebook_source", "numbering", "quiz", "navigation", "static_files"]
 
 nb_execution_mode = "off"
 nb_render_markdown_format = "myst"

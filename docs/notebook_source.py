@@ -59,10 +59,14 @@ def is_setup(cell: dict) -> bool:
     return bool(statements) and not cell["outputs"] and all(map(sets_up, statements))
 
 
+def prompt(words: str) -> dict:
+    "What stands on a fold, open or closed."
+    return {"code_prompt_show": words, "code_prompt_hide": words}
+
+
 def folded(cell: dict) -> dict:
     "A setup cell under a line that unfolds it."
-    metadata = {**cell["metadata"], "tags": ["hide-input"], "mystnb": {"code_prompt_show": "Imports and settings", "code_prompt_hide": "Imports and settings"}}
-    return {**cell, "metadata": metadata}
+    return {**cell, "metadata": {**cell["metadata"], "tags": ["hide-input"], "mystnb": prompt("Imports and settings")}}
 
 
 def is_empty(output: dict) -> bool:
@@ -75,10 +79,12 @@ def code_cell(cell: dict, caption: str) -> dict:
     found, metadata = directives(cell), dict(cell["metadata"])
     if HIDDEN & found.keys() or not code_of(cell):
         metadata["tags"] = ["remove-cell"]
+    elif "hide-input" in metadata.get("tags", []):  # the check below the reader's cell of an exercise
+        metadata["mystnb"] = prompt("The check")
     if checks.has_picture(cell) and found.get("fig-alt"):
         caption = caption or plain(re.split(r"(?<=[.:])\s+(?=[A-Z])", found["fig-alt"])[0])
         plot = {"classes": "plot"} if "fig-paper" not in found and all(map(pictures.is_plot, cell["outputs"])) else {}
-        metadata["mystnb"] = {"image": {"alt": found["fig-alt"], **plot}, "figure": {"caption": caption}}
+        metadata["mystnb"] = metadata.get("mystnb", {}) | {"image": {"alt": found["fig-alt"], **plot}, "figure": {"caption": caption}}
     outputs = [pictures.lighter(output) for output in cell["outputs"] if not is_empty(output)]
     return {**cell, "metadata": metadata, "source": code_of(cell), "outputs": outputs}
 
@@ -93,7 +99,7 @@ def convert(page: str, cells: list, reference: api.Reference) -> list[tuple[int,
             made = code_cell(cell, caption)
             if is_setup(cell) and "remove-cell" not in made["metadata"].get("tags", []):
                 made = folded(made)
-                if out and out[-1][1]["metadata"].get("tags") == made["metadata"]["tags"]:  # one fold for neighbours
+                if out and out[-1][1]["metadata"].get("mystnb") == made["metadata"]["mystnb"]:  # one fold for neighbours
                     made["source"] = f"{out.pop()[1]['source']}\n\n{made['source']}"
             out.append((i, made))
             if entries := reference.after_cell(page, i):
@@ -108,7 +114,7 @@ def convert(page: str, cells: list, reference: api.Reference) -> list[tuple[int,
 def with_map(cells, nbs: Path):
     "The first page with the map of the chapters in place of its plain list."
     notebooks = {page: json.loads((nbs / f"{page}.ipynb").read_text(encoding="utf-8"))["cells"]
-                 for page in contents.pages() if (nbs / f"{page}.ipynb").exists()}
+                 for page in contents.notebooks() if (nbs / f"{page}.ipynb").exists()}
     return [(i, {**cell, "source": chapter_map.markdown(notebooks)})
             if cell["cell_type"] == "markdown" and cell["source"].startswith(chapter_map.HEADING) else (i, cell) for i, cell in cells]
 

@@ -49,16 +49,17 @@ def _processor():
 
 
 def _gpu():
-    "The name of the GPU, or None; torch is asked only where it is loaded already, because loading takes seconds."
+    "The name of the GPU; None where there is none, or torch is not loaded (that takes seconds)."
     torch = sys.modules.get("torch")
     return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None
 
 
 def machine() -> dict:  # system, processor, cores, load_before, gpu
-    "What ran, and how busy it was at this moment (jobs waiting, averaged over a minute; None on Windows)."
+    "What ran, and how busy it was (jobs waiting, averaged over a minute; None on Windows)."
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-    return {"system": platform.system(), "processor": _processor(), "cores": cores, "load_before": load, "gpu": _gpu()}
+    return {"system": platform.system(), "processor": _processor(), "cores": cores,
+            "load_before": load, "gpu": _gpu()}
 
 # %% ../nbs/ground/experiments.ipynb #3641cdde
 def _plain(value):
@@ -77,18 +78,20 @@ def _plain(value):
         return value
     if isinstance(value, Path):
         return value.as_posix()
-    raise PetsError(f"{value!r} cannot be stored in a bundle: give numbers, words, and lists and dicts of them")
+    raise PetsError(f"{value!r} cannot be stored in a bundle: "
+                    "give numbers, words, and lists and dicts of them")
 
 # %% ../nbs/ground/experiments.ipynb #90e9fc84
 def write_bundle(file: str | Path,  # made or replaced; its folder is made if it is missing
                  config: dict,  # what the results depend on
                  results,  # rows, or anything else that JSON can hold
                  seeds=(),  # those the results belong to
-                 started: dict | None = None,  # an earlier bundle, whose date and machine these results keep
+                 started: dict | None = None,  # an earlier bundle; its date and machine are kept
                 ) -> dict:  # the bundle
     "Keep results together with their circumstances; PetsError if the file cannot be written."
     file = Path(file)
-    bundle = {"name": file.stem, "date": datetime.date.today().isoformat(), "machine": machine(), "versions": versions()}
+    today = datetime.date.today().isoformat()
+    bundle = {"name": file.stem, "date": today, "machine": machine(), "versions": versions()}
     if started:
         bundle.update({key: started[key] for key in ("date", "machine")})
     bundle.update(config=_plain(config), seeds=_plain(list(seeds)), results=_plain(results))
@@ -100,7 +103,7 @@ def write_bundle(file: str | Path,  # made or replaced; its folder is made if it
     return bundle
 
 # %% ../nbs/ground/experiments.ipynb #5bd34c05
-PARTS = ("name", "date", "machine", "versions", "config", "seeds", "results")  # what every bundle holds
+PARTS = ("name", "date", "machine", "versions", "config", "seeds", "results")  # of every bundle
 
 
 def read_bundle(file: str | Path) -> dict:  # name, date, machine, versions, config, seeds, results
@@ -111,12 +114,12 @@ def read_bundle(file: str | Path) -> dict:  # name, date, machine, versions, con
         raise PetsError(f"cannot read {file}: {first_line(error)}; measure again") from None
     missing = [part for part in PARTS if not isinstance(bundle, dict) or part not in bundle]
     if missing:
-        raise PetsError(f"{file} is no bundle: it has no {missing[0]}; move it away and measure again")
+        raise PetsError(f"{file} is no bundle: it has no {missing[0]}; delete it and measure again")
     return bundle
 
 # %% ../nbs/ground/experiments.ipynb #8e2c6c7f
 def _earlier(file, config):
-    "The bundle that an interrupted call left; None without one; PetsError if it was made in another way."
+    "The bundle that an interrupted call left, or None; PetsError if it was made in another way."
     if not Path(file).exists():
         return None
     bundle = read_bundle(file)
@@ -125,8 +128,8 @@ def _earlier(file, config):
         changed = sorted(key for key in {**then, **now} if then.get(key) != now.get(key))
         if changed:
             key = changed[0]
-            raise PetsError(f"{file} was made with {key} {then.get(key)}, and now it is {now.get(key)}: "
-                            "delete it, or give another file")
+            raise PetsError(f"{file} was made with {key} {then.get(key)}, and now it is "
+                            f"{now.get(key)}: delete it, or give another file")
     return bundle
 
 # %% ../nbs/ground/experiments.ipynb #8ff0b779
@@ -135,7 +138,7 @@ def repeat(run,  # function of a seed and of the settings; returns a dict of num
            file: str | Path,  # where the bundle is kept
            **config,  # settings that `run` gets by name
           ) -> dict:  # the bundle: its results are a dict for each seed, in the order of `seeds`
-    "Run an experiment once for each seed; PetsError if `file` holds one with other settings or versions."
+    "Run an experiment once for each seed; PetsError if `file` holds one made in another way."
     seeds = [int(seed) for seed in seeds]
     bundle = _earlier(file, config)
     done = {row["seed"]: row for row in bundle["results"]} if bundle else {}
@@ -144,7 +147,7 @@ def repeat(run,  # function of a seed and of the settings; returns a dict of num
             continue
         done[seed] = {"seed": seed, **run(seed, **config)}
         rows = [done[each] for each in seeds if each in done]
-        others = [row for each, row in done.items() if each not in seeds]  # of an earlier call; they stay
+        others = [row for each, row in done.items() if each not in seeds]  # an earlier call's
         stored = [*rows, *others]
         bundle = write_bundle(file, config, stored, [row["seed"] for row in stored], bundle)
     if bundle is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 # %% ../nbs/ground/files.ipynb #502905ce
 class PetsError(ValueError):
-    "Something that the user can put right; the message is one line: what is wrong, where, what to do."
+    "Something the user can put right; the message is one line: what is wrong, where, what to do."
 
 # %% ../nbs/ground/files.ipynb #f8484e61
 LONGEST = 160  # characters; a longer explanation does not fit on a line
@@ -63,13 +63,14 @@ def _write_new(path, data, durable):
 # %% ../nbs/ground/files.ipynb #1d413cee
 def write_whole(path: str | Path,  # the file; its folder must be there
                 data: bytes | str,  # contents; a string is written as UTF-8
-                durable: bool = True,  # wait until it is on the disk, so that it survives a power cut?
-                scratch: str | Path | None = None,  # folder for the temporary file; None: that of `path`
+                durable: bool = True,  # wait until it would survive a power cut?
+                scratch: str | Path | None = None,  # for the temporary file; None: beside `path`
                ) -> None:
     "Write a file so that it holds all of `data` or is left as it was; raises OSError."
     path = Path(path)
     if isinstance(data, str):
-        data = data.encode("utf-8", "surrogateescape")  # file names that are not UTF-8 come back as they were
+        # surrogateescape: names of files that are not UTF-8 come back as they were
+        data = data.encode("utf-8", "surrogateescape")
     folder = path.parent if scratch is None else Path(scratch)
     # cut: with all of a long name the temporary one would be too long for the file system
     part = folder / f".{path.name[:40]}.{secrets.token_hex(6)}.part"
@@ -105,7 +106,7 @@ def _expanded(folder):
     "The absolute path of a folder, `~` replaced; PetsError if nobody knows whose home that is."
     path = os.path.expanduser(folder)
     if path.startswith("~"):
-        raise PetsError(f"no home folder is known for {folder}: set HOME, or write the path without ~")
+        raise PetsError(f"no home folder is known for {folder}: set HOME, or give a path without ~")
     return Path(path).absolute()
 
 
@@ -115,7 +116,7 @@ def _temporary_home():
     return Path(tempfile.gettempdir()).absolute() / f"petbreeds-{user}"
 
 # %% ../nbs/ground/files.ipynb #ec696ec5
-def home_folder(given: str | Path | None = None,  # a folder; None: PETBREEDS_HOME, else the system's cache
+def home_folder(given: str | Path | None = None,  # None: PETBREEDS_HOME, else the system's cache
                ) -> Path:  # absolute; it need not be there yet
     "The folder that keeps drawn and downloaded pictures; PetsError for a `~` that means nothing."
     asked = given if given else os.environ.get("PETBREEDS_HOME")

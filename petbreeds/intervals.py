@@ -20,8 +20,9 @@ def mean_interval(values,  # numbers, one for each seed
     mean = float(values.mean())
     if values.size == 1:
         return mean, mean, mean
-    margin = stats.t.ppf((1 + confidence) / 2, values.size - 1) * values.std(ddof=1) / values.size**0.5
-    return mean, mean - float(margin), mean + float(margin)
+    standard_error = values.std(ddof=1) / values.size**0.5
+    margin = float(stats.t.ppf((1 + confidence) / 2, values.size - 1) * standard_error)
+    return mean, mean - margin, mean + margin
 
 # %% ../nbs/ground/intervals.ipynb #00517d75
 def paired_interval(a,  # numbers of one way, one for each seed

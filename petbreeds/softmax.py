@@ -10,51 +10,56 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/05_softmax.ipynb #822d96e2
-def _wide(x:Tensor,  # activations, any shape
-          dim:int,   # axis that holds the classes
-         )->Tensor:  # `x` in at least float32
+def _wide(x: Tensor,  # activations, any shape
+          dim: int,  # axis that holds the classes
+         ) -> Tensor:  # `x` in at least float32
     "Check that `x` and `dim` fit together, and widen 16-bit activations to float32."
-    if not isinstance(x, Tensor): raise TypeError(f"activations must be a tensor, got {type(x).__name__}: {x!r}")
+    if not isinstance(x, Tensor):
+        raise TypeError(f"activations must be a tensor, got {type(x).__name__}: {x!r}")
     if not x.is_floating_point():
-        raise TypeError(f"activations must be floating point, got {x.dtype} of shape {tuple(x.shape)}: call .float() first")
-    if type(dim) is not int: raise TypeError(f"dim must be one integer, got {dim!r}")
+        raise TypeError(f"activations must be floating point, got {x.dtype} of shape "
+                        f"{tuple(x.shape)}: call .float() first")
+    if type(dim) is not int:
+        raise TypeError(f"dim must be one integer, got {dim!r}")
     n = max(x.dim(), 1)
     if not -n <= dim < n:
-        raise IndexError(f"activations of shape {tuple(x.shape)} have no dimension {dim}: dim goes from {-n} to {n - 1}")
+        raise IndexError(f"activations of shape {tuple(x.shape)} have no dimension "
+                         f"{dim}: dim goes from {-n} to {n - 1}")
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 # %% ../nbs/05_softmax.ipynb #7ad27408
-def _shifted(x:Tensor,  # activations, any shape
-             dim:int,   # axis that holds the classes
-            )->Tensor:  # same shape, in at least float32; the largest value along `dim` is 0
+def _shifted(x: Tensor,  # activations, any shape
+             dim: int,  # axis that holds the classes
+            ) -> Tensor:  # same shape, at least float32; the largest along `dim` is 0
     "Activations minus the largest of their slice along `dim`."
     x = _wide(x, dim)
     return x - x.detach().amax(dim, keepdim=True) if x.numel() else x
 
 # %% ../nbs/05_softmax.ipynb #4fed2515
-def softmax(x:Tensor,    # activations, shape (..., n_classes), any real numbers
-            dim:int=-1,  # axis that holds the classes
-           )->Tensor:    # probabilities, shape and dtype of `x`, each slice along `dim` sums to 1
-    "Probabilities from activations of any size. Raises `TypeError` for integers, `IndexError` for a `dim` that `x` lacks."
+def softmax(x: Tensor,  # activations, shape (..., n_classes), any real numbers
+            dim: int = -1,  # axis that holds the classes
+           ) -> Tensor:  # probabilities, shape and dtype of `x`, sums along `dim` are 1
+    "Probabilities of classes. TypeError unless floats, IndexError for a wrong `dim`."
     exps = _shifted(x, dim).exp()
     return (exps / exps.sum(dim, keepdim=True)).to(x.dtype)
 
 # %% ../nbs/05_softmax.ipynb #1a732869
-def logsumexp(x:Tensor,            # activations, shape (..., n_classes), any real numbers
-              dim:int=-1,          # axis to sum over
-              keepdim:bool=False,  # keep `dim`, with length 1?
-             )->Tensor:            # shape of `x` without `dim`, dtype of `x`
-    "Log of the sum of exponentials along `dim`, none of which overflows. Raises what `softmax` raises."
+def logsumexp(x: Tensor,  # activations, shape (..., n_classes), any real numbers
+              dim: int = -1,  # axis to sum over
+              keepdim: bool = False,  # keep `dim`, with length 1?
+             ) -> Tensor:  # shape of `x` without `dim`, dtype of `x`
+    "Log of the sum of exponentials, without overflow. Raises as `softmax` does."
     wide = _wide(x, dim)
-    largest = wide.detach().amax(dim, keepdim=True) if x.numel() else wide.sum(dim, keepdim=True)
+    highest = torch.amax if x.numel() else torch.sum  # amax refuses an axis of length 0
+    largest = highest(wide.detach(), dim, keepdim=True)
     largest = largest.where(largest.isfinite(), 0)
     total = (wide - largest).exp().sum(dim, keepdim=True).log() + largest
     return (total if keepdim else total.squeeze(dim)).to(x.dtype)
 
 # %% ../nbs/05_softmax.ipynb #d9fd4ba9
-def log_softmax(x:Tensor,    # activations, shape (..., n_classes), any real numbers
-                dim:int=-1,  # axis that holds the classes
-               )->Tensor:    # log probabilities, at most 0, shape and dtype of `x`
-    "Log of `softmax`, finite where the probability itself is too small to write down. Raises what `softmax` raises."
+def log_softmax(x: Tensor,  # activations, shape (..., n_classes), any real numbers
+                dim: int = -1,  # axis that holds the classes
+               ) -> Tensor:  # log probabilities, at most 0, shape and dtype of `x`
+    "Log of `softmax`, finite where that underflows. Raises as `softmax` does."
     shifted = _shifted(x, dim)
     return (shifted - shifted.exp().sum(dim, keepdim=True).log()).to(x.dtype)

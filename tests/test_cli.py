@@ -13,13 +13,14 @@ import pytest
 from PIL import Image
 
 from petbreeds import cli
+from petbreeds.cli import doctor, terminal
 from petbreeds.paperpets import make_paperpets
 
-SMALL = ["--arch", "lcnet_050", "--weights", "none", "--size", "64", "--bs", "8"]
+SMALL = ["--arch", "lcnet_050", "--from-scratch", "--size", "64", "--bs", "8"]
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "petbreeds.cli", *map(str, arguments)]
+    return [str(Path(sys.executable).parent / "petbreeds"), *map(str, arguments)]
 
 
 def shell(*arguments, **options):
@@ -33,7 +34,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PETBREEDS_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("PETBREEDS_DATA", raising=False)
-    monkeypatch.delenv(cli.DEBUG, raising=False)
+    monkeypatch.delenv(terminal.DEBUG, raising=False)
     return tmp_path
 
 
@@ -74,13 +75,13 @@ def test_training_says_how_well_it_did_and_where_the_report_is(finished):
     lines = done.stdout.splitlines()
     assert [line.split()[:2] for line in lines[:3]] == [["epoch", f"{epoch}/3"] for epoch in (1, 2, 3)]
     about = json.loads((folder / "run.json").read_text())
-    rate, n = about["metrics"]["error_rate"], about["metrics"]["n_valid"]
-    assert lines[3].startswith(f"error rate {rate:.1%} on {n} validation pictures (95 % interval ")
+    rate, n = about["metrics"]["error_rate"], about["metrics"]["n"]
+    assert lines[3].startswith(f"error rate {rate:.1%} on {n} test pictures (95 % interval ")
     assert lines[-1] == f"report: {folder / 'report.html'}"
     assert all(re.fullmatch(r"  \w+ taken for \w+: \d+", line) for line in lines[4:-1]) and len(lines) > 5
     assert {path.name for path in folder.iterdir()} == {"model.safetensors", "run.json", "history.csv", "report.html"}
     assert "\x1b" not in done.stdout + done.stderr and "Traceback" not in done.stderr
-    assert about["profile"]["epochs"] == 3 and about["profile"]["freeze_epochs"] == 0 and about["seed"] == 42
+    assert about["profile"]["schedule"] == {"epochs": 3, "freeze_epochs": 0, "lr": 3e-3} and about["seed"] == 42
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(petbreeds, pets, finished):
@@ -89,10 +90,10 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(petbreeds, pe
     run = Path("runs") / f"{pets.name}-lcnet_050-1"
     for name in ("history.csv", "model.safetensors"):
         assert (run / name).read_bytes() == (finished[1] / name).read_bytes(), name
-    assert petbreeds("train", "--data", pets, *SMALL, "--epochs", 1, "--seed", 7, "--split", "random")[0] == 0
+    assert petbreeds("train", "--data", pets, *SMALL, "--epochs", 1, "--seed", 7)[0] == 0
     other = Path("runs") / f"{pets.name}-lcnet_050-2"
     assert (other / "model.safetensors").read_bytes() != (run / "model.safetensors").read_bytes()
-    assert json.loads((other / "run.json").read_text())["split"]["how"] == "random"
+    assert json.loads((other / "run.json").read_text())["seed"] == 7
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -126,7 +127,7 @@ def test_an_interrupt_that_python_drops_is_heeded_at_the_next_step():
             signal.raise_signal(signal.SIGINT)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with cli._interruptible() as heed:
+        with terminal.interruptible() as heed:
             heed()
             Dying()  # its exception is ignored
             with pytest.raises(KeyboardInterrupt):
@@ -173,7 +174,7 @@ def broken_sets(pets, folder):
 
 @pytest.mark.parametrize("data, words", [
     ("nowhere", "no folder"), ("empty", "no images/"), ("no-pictures", "no images in"), ("file.txt", "is a file"),
-    ("no-annotations", "--split random"), ("one-breed", "only one breed"), ("one-picture", "Bengal"),
+    ("one-breed", "only one breed"), ("one-picture", "Bengal"),
     ("unreadable", "no picture"), ("huge", "no picture"), ("names", "IMG0.jpg")])
 def test_bad_data_is_refused_in_one_line(petbreeds, pets, here, data, words):
     broken_sets(pets, here / "sets")
@@ -190,8 +191,8 @@ def test_bad_data_is_refused_in_one_line(petbreeds, pets, here, data, words):
     ("train --lr -0.1", 2, "--lr -0.1"), ("train --lr nan", 2, "--lr nan"), ("train --lr inf", 2, "--lr inf"),
     ("train --lr fast", 2, "--lr"), ("train --epochs 0", 2, "--epochs 0"), ("train --freeze-epochs -1", 2, "--freeze-epochs"),
     ("train --bs 0", 2, "--bs 0"), ("train --size 4", 2, "--size 4"), ("train --seed -1", 2, "--seed -1"),
-    ("train --split half", 2, "--split half"), ("train --data PETS --arch resnet43", 1, "resnet34"),
-    ("train --data PETS --weights some", 1, "'some'"), ("train --data PETS --out PETS", 1, "not empty"),
+    ("train --split random", 2, "--split"), ("train --data PETS --arch resnet43", 1, "resnet34"),
+    ("train --weights none", 2, "--weights"), ("train --data PETS --out PETS", 1, "not empty"),
     ("train --data PETS --out PETS --overwrite", 1, "not empty"), ("train --data PETS --out RUN", 1, "--overwrite"),
     ("train --data PETS --out PETS/annotations/list.txt/run", 1, "is a file"),
     ("train --resume", 2, "--out"), ("train --resume --out PETS", 1, "no run in"),
@@ -235,7 +236,7 @@ def test_a_breed_that_cannot_be_written_down_is_refused_before_training(petbreed
             shutil.copy(file, os.fsencode(data / "images") + b"/%s_%d.jpg" % (breed, number))
     except OSError:
         pytest.skip("no such names on this disk")
-    status, out, complaint = petbreeds("train", "--data", data, *SMALL, "--bs", 2, "--split", "random")
+    status, out, complaint = petbreeds("train", "--data", data, *SMALL, "--bs", 2)
     assert status == 1 and "cannot be written down" in complaint.splitlines()[-1] and not out
     assert not (here / "runs").exists()
 
@@ -333,7 +334,7 @@ def test_a_damaged_run_is_one_line(petbreeds, pets, finished, here):
     (run / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:-10])
     status, out, complaint = petbreeds("predict", run, pets / "images" / "pug_1.jpg")
     assert status == 1 and "is damaged" in complaint and len(complaint.splitlines()) == 1 and not out
-    (run / "run.json").write_text('{"format": "petbreeds-run", "format_version": 1}')
+    (run / "run.json").write_text('{"format": "petbreeds-run", "format_version": 2}')
     for arguments in (["predict", run, "a.jpg"], ["report", run], ["train", "--resume", "--out", run]):
         status, out, complaint = petbreeds(*arguments)
         assert status == 1 and "is damaged" in complaint and len(complaint.splitlines()) == 1
@@ -353,23 +354,24 @@ def test_help_and_version_load_nothing_heavy(here):
 def test_help_names_the_defaults(petbreeds, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     status, out, _ = petbreeds("train", "--help")
-    assert status == 0 and "default: 42" in out and "default: official" in out and "default: a new one" in out
+    assert status == 0 and "default: 42" in out and "default: a new one" in out
 
 
 def test_doctor_never_falls_ill(petbreeds, here, monkeypatch):
     status, out, _ = petbreeds("doctor")
     assert status == 0 and [line.split()[0] for line in out.splitlines()] == [
-        "petbreeds", "python", "torch", "libraries", "processor", "memory", "disk", "data", "weights", "papernet"]
+        "petbreeds", "python", "torch", "libraries", "processor", "memory", "disk", "data", "papernet", "imagenet",
+        "downloads"]
     (here / "file").write_text("")
     monkeypatch.setenv("PETBREEDS_HOME", str(here / "file" / "home"))
-    monkeypatch.setattr(cli, "_memory", lambda: 1 / 0)
+    monkeypatch.setitem(doctor.QUESTIONS, "memory", lambda: 1 / 0)
     status, out, _ = petbreeds("doctor")
-    assert status == 0 and "memory     unknown (ZeroDivisionError" in out and len(out.splitlines()) == 10
+    assert status == 0 and "memory     unknown (ZeroDivisionError" in out and len(out.splitlines()) == 11
 
 
 def test_data_draws_and_audits(petbreeds, here):
     status, out, _ = petbreeds("data", "paper", "--per-breed", 2)
-    assert status == 0 and out.splitlines()[1].startswith("74 labelled pictures of 37 breeds, 0 unusable files")
+    assert status == 0 and out.splitlines()[1].startswith("74 pictures of 37 breeds (37 train, 0 valid, 37 test), 0 unusable files")
     assert (Path(out.splitlines()[0]) / "annotations" / "list.txt").exists()
 
 
@@ -383,13 +385,12 @@ def test_a_reader_that_has_had_enough(pets):
 def test_an_internal_error_is_one_line_unless_the_traceback_is_wanted(petbreeds, monkeypatch):
     def broken():
         raise RuntimeError("first line\nsecond line")
-    monkeypatch.setattr(cli, "_torch_line", broken)
     monkeypatch.setattr("petbreeds.layout.pets_table", lambda path: broken())
     monkeypatch.setattr("petbreeds.layout.get_pets", lambda *args, **kwargs: Path("."))
     status, _, complaint = petbreeds("data")
     assert status == 1 and "internal error" in complaint and "RuntimeError: first line second line" in complaint
     assert len(complaint.splitlines()) == 1
-    monkeypatch.setenv(cli.DEBUG, "1")
+    monkeypatch.setenv(terminal.DEBUG, "1")
     with pytest.raises(RuntimeError):
         cli.main(["data"])
 

@@ -161,8 +161,14 @@ EXERCISES = Exercises("05_softmax")
 @pytest.fixture
 def chapter():
     "What the exercises use: the module, the classes, and the check cells."
-    space = {"torch": torch, "math": math, "classes": ["cat", "dog", "bear"]} | {name: getattr(ours, name) for name in NAMES}
+    space = {"torch": torch, "math": math} | {name: getattr(ours, name) for name in NAMES}
     return EXERCISES.namespace(**space)
+
+
+@pytest.mark.parametrize("start", EXERCISES.starts)
+def test_nothing_is_answered_yet(chapter, capsys, start):
+    exec(start, chapter)
+    assert "..." in start and capsys.readouterr().out.startswith("Not answered yet")
 
 
 def test_every_exercise_has_a_solution():
@@ -181,12 +187,22 @@ def test_solution_passes(chapter, capsys, solution):
     ("temperature", "lambda x, T: softmax(x) / T", "rows sum to"),
     ("temperature", "lambda x, T: softmax(x / T, dim=0)", "last axis"),
     ("temperature", "lambda x, T: (x / T).exp() / (x / T).exp().sum(-1, keepdim=True)", "overflows"),
-    ("temperature", "lambda x, T: softmax(x / (T + 1))", "expected"),
+    ("temperature", "lambda x, T: softmax(x / (T + 1))", "table of temperatures"),
+    ("temperature", "lambda x, T: softmax(x / 4) if T == 4 else softmax(x / 0.01)", "table of temperatures"),
+    ("temperature", "lambda x, T: x / T + torch.zeros(7)", "RuntimeError"),
+    ("temperature", "lambda x, T: 1.0", "shape of x"),
+    ("way_back", "lambda p: p.nothing()", "AttributeError"),
+    ("rows", "lambda x: x.nothing()", "AttributeError"),
+    ("present", "lambda a, names, t: a[99]", "IndexError"),
+    ("present", "lambda a, names, t: (['dog'] if t > 0.9 else ['cat', 'dog']) if a.max() > 0 and len(a) == 3 else []", "expected"),
+    ("halves", "lambda a, b: a @ torch.zeros(3)", "RuntimeError"),
+    ("halves", "lambda a, b: 1.0", "one number for each"),
+    ("halves", "lambda a, b: torch.logaddexp(a, b) if len(a) == 4 else a", "expected"),
     ("way_back", "lambda p: p", "themselves"),
     ("way_back", "lambda p: p.logit()", "undoes the sigmoid"),
     ("way_back", "lambda p: p.log() - p.log().sum(-1, keepdim=True)", "nan"),
     ("way_back", "lambda p: (p + 0.1).log()", "softmax of your"),
-    ("rows", "lambda x: x.exp() / x.exp().sum(dim=1)", "do not fit"),
+    ("rows", "lambda x: x.exp() / x.exp().sum(dim=1)", "must match the size"),
     ("rows", "lambda x: softmax(x, dim=0)", "columns sum to 1"),
     ("rows", "lambda x: x.exp() / x.exp().sum(dim=1, keepdim=True)", "overflow"),
     ("rows", "lambda x: (x - x.max()).exp() / (x - x.max()).exp().sum(dim=1, keepdim=True)", "each row"),

@@ -7,7 +7,7 @@ __all__ = ['app', 'Version', 'RANGES', 'HIGHEST_RATE', 'Data', 'Arch', 'FromScra
            'BatchSize', 'Size', 'Seed', 'Out', 'Resume', 'Overwrite', 'petbreeds', 'show_data', 'check_values', 'train',
            'show_predictions', 'make_report', 'pretrain', 'show_doctor']
 
-# %% ../../nbs/cli/commands.ipynb #9f5d19be
+# %% ../../nbs/cli/commands.ipynb #6c3f49be
 import os
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ import typer
 
 from .terminal import STOPPED, busy, complain, plain, progress_bar
 
-# %% ../../nbs/cli/commands.ipynb #5e99127c
+# %% ../../nbs/cli/commands.ipynb #66b39b4d
 app = typer.Typer(name="petbreeds", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -37,7 +37,7 @@ Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_
 def petbreeds(version: Version = False):
     "Tell 37 breeds of cats and dogs apart: draw or download the data, train, predict, report."
 
-# %% ../../nbs/cli/commands.ipynb #95672aa5
+# %% ../../nbs/cli/commands.ipynb #251ee437
 @app.command("data")
 def show_data(
     source: Annotated[str, typer.Argument(help="paper (drawn here), oxford (downloaded) or a folder.")] = "paper",
@@ -52,13 +52,13 @@ def show_data(
         faults = audit(path)
     parts = ", ".join(f"{(table.part == part).sum()} {part}" for part in ("train", "valid", "test"))
     print(path)
-    print(f"{len(table)} labelled pictures of {table.label.nunique()} breeds ({parts}), "
+    print(f"{len(table)} pictures of {table.label.nunique()} breeds ({parts}), "
           f"{(~faults.usable).sum()} unusable files")
     for row in faults.itertuples():
         fate = "used" if row.usable else "left out"
         print("  " + plain(f"{row.file}: {row.fault} ({row.detail}); {fate}; {row.advice}"))
 
-# %% ../../nbs/cli/commands.ipynb #b80b027f
+# %% ../../nbs/cli/commands.ipynb #acf7dedc
 RANGES = {"size": (32, 1024), "bs": (2, 4096), "epochs": (1, 10_000), "freeze_epochs": (0, 10_000), "seed": (0, 65_535)}
 HIGHEST_RATE = 10
 
@@ -77,7 +77,7 @@ def check_values(**values,  # of options, by their names; None: not given
             option = name.replace("_", "-")
             raise typer.BadParameter(f"--{option} {value} is out of range: choose {low} to {high}.")
 
-# %% ../../nbs/cli/commands.ipynb #e1f17bef
+# %% ../../nbs/cli/commands.ipynb #319fb2aa
 def _epoch_line(row, epochs):
     "What one epoch did, in one line; without validation pictures there is the training loss only."
     shown = [name for name in ("train_loss", "valid_loss", "error_rate") if row.get(name) is not None]
@@ -90,7 +90,12 @@ def _watcher(bar):
     from fastai.callback.core import Callback
 
     class Watcher(Callback):
+        checkpoint = None  # of the run, once it trains
+
         def before_fit(self):
+            if not hasattr(self.learn, "checkpoint"):  # the test at the end
+                return
+            self.checkpoint = self.learn.checkpoint
             schedule = self.learn.profile.schedule
             self.epochs = schedule.freeze_epochs + schedule.epochs
             each = len(self.dls.train) + len(self.dls.valid)
@@ -110,7 +115,7 @@ def _show_result(run):
         print(f"  {true} taken for {predicted}: {count}")
     print(f"report: {run.folder / REPORT}")
 
-# %% ../../nbs/cli/commands.ipynb #44dbe284
+# %% ../../nbs/cli/commands.ipynb #731a0ba5
 Data = Annotated[Optional[str], typer.Option(help="paper, oxford or a folder; default: $PETBREEDS_DATA, else paper.")]
 Arch = Annotated[Optional[str], typer.Option(help="Network: papernet, efficientnet_lite0_imagenet, or as torchvision or timm call it.")]
 FromScratch = Annotated[bool, typer.Option("--from-scratch", help="Start from random weights, with a longer schedule.")]
@@ -140,7 +145,7 @@ def train(data: Data = None, arch: Arch = None, from_scratch: FromScratch = Fals
     options = Options(data=data, from_scratch=from_scratch, **settings)
     _show_result(_watched(lambda **watch: train_pets(options, out, overwrite, **watch)))
 
-# %% ../../nbs/cli/commands.ipynb #d9a9dfa8
+# %% ../../nbs/cli/commands.ipynb #e01ade85
 def _watched(work):
     "Train with a progress bar or a line for each epoch; after Ctrl-C say how to go on."
     with progress_bar("training") as bar:
@@ -151,11 +156,10 @@ def _watched(work):
         try:
             return work(tell=tell, cbs=[watcher])
         except KeyboardInterrupt:
-            checkpoint = getattr(getattr(watcher, "learn", None), "checkpoint", None)
-            if checkpoint is None:  # too early: there is nothing to continue from
+            if watcher.checkpoint is None:  # too early: there is nothing to continue from
                 raise
-    folder = checkpoint.file.parent
-    done = len(checkpoint.rows)
+    folder = watcher.checkpoint.file.parent
+    done = watcher.checkpoint.done
     complain(f"stopped after epoch {done} of {watcher.epochs}; continue with: petbreeds train --resume --out {folder}")
     raise typer.Exit(STOPPED)
 
@@ -175,7 +179,7 @@ def _resume(folder, data, options):
         report(folder, data)
     _show_result(load_run(folder))
 
-# %% ../../nbs/cli/commands.ipynb #4440ac64
+# %% ../../nbs/cli/commands.ipynb #7ad0bf67
 @app.command("predict")
 def show_predictions(
     run: Annotated[Path, typer.Argument(readable=False, help="Folder of a run.")],
@@ -226,7 +230,7 @@ def _print_json(answers):
         rows.append({"image": answer.image, **outcome})
     print(json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False))
 
-# %% ../../nbs/cli/commands.ipynb #8a65ad54
+# %% ../../nbs/cli/commands.ipynb #85e5d2b2
 @app.command("report")
 def make_report(
     run: Annotated[Path, typer.Argument(readable=False, help="Folder of a run.")],
@@ -243,7 +247,7 @@ def make_report(
     print(summary(about))
     print(f"report: {page}")
 
-# %% ../../nbs/cli/commands.ipynb #104b9622
+# %% ../../nbs/cli/commands.ipynb #3d24e994
 @app.command()
 def pretrain(
     out: Annotated[Path, typer.Option(help="Folder for the weights, and for what is needed to go on.")] = Path("papernet"),
@@ -286,7 +290,7 @@ def _pretrain(recipe, pictures, out, bar):
         bar.say(f"epoch {row['epoch']}/{recipe.epochs}  {numbers}")
     return make(out, recipe, pictures, cbs=[*(make_one() for make_one in CALLBACKS[precision]), steps], tell=tell)
 
-# %% ../../nbs/cli/commands.ipynb #3dd4b6b7
+# %% ../../nbs/cli/commands.ipynb #0f1785c3
 @app.command("doctor")
 def show_doctor(
     speed: Annotated[bool, typer.Option("--speed", help="Also measure how fast the network learns here, which takes a while.")] = False,

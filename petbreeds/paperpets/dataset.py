@@ -35,8 +35,9 @@ from filelock import FileLock
 from PIL import Image
 from tqdm import tqdm
 
+from ..files import write_whole
 from .breeds import BREEDS
-from .scene import draw_pet
+from .scene import chance_for, draw_pet
 
 # %% ../../nbs/paperpets/dataset.ipynb #5409e9b3
 SPECIES_ID = {"cat": 1, "dog": 2}
@@ -50,19 +51,14 @@ LONG_SIDES = {500: 0.66, 300: 0.17, 480: 0.06, 450: 0.03, 400: 0.03, 350: 0.02, 
 RATIO_QUANTILES = (1.0, 1.07, 1.2, 1.33, 1.36, 1.49, 1.5, 1.6, 1.78)                                          # long / short, in the tail
 
 
-def _dice(*key):
-    "A random generator that depends on `key` alone."
-    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=16).digest()
-    return np.random.default_rng(int.from_bytes(digest, "little"))
-
 # %% ../../nbs/paperpets/dataset.ipynb #26c3eb58
-def picture_size(breed:str,        # one of the 37 names
-                 number:int,       # number of the picture, from 1
-                 seed:int=0,       # seed of the set
-                 scale:float=0.5,  # factor on the real sizes
-                )->tuple:          # width and height in pixels
+def picture_size(breed: str,  # one of the 37 names
+                 number: int,  # number of the picture, from 1
+                 seed: int = 0,  # seed of the set
+                 scale: float = 0.5,  # factor on the real sizes
+                ) -> tuple:  # width and height in pixels
     "The size of one picture, drawn from the sizes of the real photographs times `scale`."
-    dice = _dice("size", breed, number, seed)
+    dice = chance_for(f"size/{breed}", number, seed)
     common, place = list(COMMON_SIZES), dice.random()
     i = int(np.searchsorted(np.cumsum(list(COMMON_SIZES.values())), place))
     if i < len(common):
@@ -77,10 +73,10 @@ def picture_size(breed:str,        # one of the 37 names
 @dataclass(frozen=True)
 class Entry:
     "One picture of a set: what it is called, which list names it, which fault it has."
-    breed:str     # one of the 37 names
-    number:int    # from 1
-    part:str      # 'trainval', 'test', or '' for a picture that no list names
-    fault:str=""  # one of the faults of `FAULTS`, or '' for none
+    breed: str  # one of the 37 names
+    number: int  # from 1
+    part: str  # 'trainval', 'test', or '' for a picture that no list names
+    fault: str = ""  # one of the faults of `FAULTS`, or '' for none
 
     @property
     def name(self): return f"{self.breed}_{self.number}"
@@ -102,14 +98,14 @@ FAULTS = {"beagle_116": "cut", "chihuahua_121": "gap",
 STRAY_FILES = [f"images/Abyssinian_{n}.mat" for n in (100, 101, 102)]
 
 # %% ../../nbs/paperpets/dataset.ipynb #07d6aa25
-def set_entries(per_breed:int=40,  # pictures of each breed, 1 or more
-                seed:int=0,        # seed of the set
-                dirty:bool=False,  # also plant the dirty files of the real archive?
-               )->list:            # of `Entry`, by class id, then number
+def set_entries(per_breed: int = 60,  # pictures of each breed, 1 or more
+                seed: int = 0,  # seed of the set
+                dirty: bool = False,  # also plant the dirty files of the real archive?
+               ) -> list:  # of `Entry`, by class id, then number
     "All pictures of a set, before any is drawn."
     entries = []
     for breed in CLASS_ID:
-        trainval = set(_dice("split", breed, seed).permutation(per_breed)[:(per_breed + 1) // 2] + 1)
+        trainval = set(chance_for("split", breed, seed).permutation(per_breed)[:(per_breed + 1) // 2] + 1)
         faults = {int(name.rpartition("_")[2]): fault for name, fault in FAULTS.items()
                   if dirty and name.rpartition("_")[0] == breed}
         for number in sorted({*range(1, per_breed + 1), *faults}):
@@ -119,10 +115,10 @@ def set_entries(per_breed:int=40,  # pictures of each breed, 1 or more
     return entries
 
 # %% ../../nbs/paperpets/dataset.ipynb #69dbb5d3
-def head_xml(entry:Entry,  # the picture's entry
-             size:tuple,   # width, height in pixels
-             head:tuple,   # x0, y0, x1, y1 in pixels, from 0, the far end excluded
-            )->bytes:      # PASCAL VOC annotation, UTF-8
+def head_xml(entry: Entry,  # the picture's entry
+             size: tuple,  # width, height in pixels
+             head: tuple,  # x0, y0, x1, y1 in pixels, from 0, the far end excluded
+            ) -> bytes:  # PASCAL VOC annotation, UTF-8
     "The head box of one picture in the form of PASCAL VOC."
     x0, y0, x1, y1 = head
     cut_off = x0 <= 0 or y0 <= 0 or x1 >= size[0] or y1 >= size[1]
@@ -144,19 +140,13 @@ def _add_children(parent, tree):
 
 # %% ../../nbs/paperpets/dataset.ipynb #46e3b2ae
 def _write(path, data, scratch):
-    "Write `data` to `path` so that `path` never holds a part of it."
-    part = scratch / f"{os.getpid()}-{path.name}"
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    "Write `data` to `path` so that `path` never holds a part of it; a power cut may lose it."
+    write_whole(path, data, durable=False, scratch=scratch)
 
 # %% ../../nbs/paperpets/dataset.ipynb #7fb7ea39
-def picture_bytes(picture,       # a `Picture`
-                  fault:str="",  # '', 'cut', 'gap', 'png' or 'gif'
-                 )->bytes:       # content of the file
+def picture_bytes(picture,  # a `Picture`
+                  fault: str = "",  # '', 'cut', 'gap', 'png' or 'gif'
+                 ) -> bytes:  # content of the file
     "The file that holds a picture, with the fault asked for."
     image, out = Image.fromarray(picture.rgb), BytesIO()
     if fault == "png": image.convert("RGBA").save(out, "PNG")
@@ -169,11 +159,11 @@ def picture_bytes(picture,       # a `Picture`
     return data[:middle] if fault == "cut" else data[:middle] + data[middle + eighth:]
 
 # %% ../../nbs/paperpets/dataset.ipynb #dabbd927
-def draw_entry(dest:Path,    # folder of the set; its subfolders exist
-               entry:Entry,  # the picture to draw
-               seed:int,     # seed of the set
-               scale:float,  # factor on the real sizes
-              )->None:
+def draw_entry(dest: Path,  # folder of the set; its subfolders exist
+               entry: Entry,  # the picture to draw
+               seed: int,  # seed of the set
+               scale: float,  # factor on the real sizes
+              ) -> None:
     "Draw one picture of a set and write its files, each of them whole or not at all."
     size = picture_size(entry.breed, entry.number, seed, scale)
     picture = draw_pet(entry.breed, entry.number, seed, size)
@@ -184,11 +174,11 @@ def draw_entry(dest:Path,    # folder of the set; its subfolders exist
         _write(dest / path, data, dest / "unfinished")
 
 # %% ../../nbs/paperpets/dataset.ipynb #af987b7e
-def recipe(per_breed:int=40,   # pictures of each breed, 1 or more
-           seed:int=0,         # seed of the set
-           scale:float=0.5,    # factor on the real sizes, 0.1 to 4
-           dirty:bool=False,   # with the dirty files of the real archive?
-          )->dict:             # all that the bytes of a set depend on
+def recipe(per_breed: int = 60,  # pictures of each breed, 1 or more
+           seed: int = 0,  # seed of the set
+           scale: float = 0.5,  # factor on the real sizes, 0.1 to 4
+           dirty: bool = False,  # with the dirty files of the real archive?
+          ) -> dict:  # all that the bytes of a set depend on
     "The arguments of a set and the code and libraries that draw it; raises `ValueError` for arguments out of range."
     if not isinstance(per_breed, int) or per_breed < 1:
         raise ValueError(f"per_breed is {per_breed!r}: a set needs a whole number of pictures a breed, 1 or more")
@@ -201,7 +191,7 @@ def recipe(per_breed:int=40,   # pictures of each breed, 1 or more
                 numpy=np.__version__, pillow=PIL.__version__, platform=f"{platform.system()} {platform.machine()}")
 
 
-def recipe_key(**arguments)->str:  # twelve hexadecimal digits
+def recipe_key(**arguments) -> str:  # twelve hexadecimal digits
     "A short name for a set, from its `recipe` with these arguments."
     return hashlib.sha256(json.dumps(recipe(**arguments)).encode()).hexdigest()[:12]
 
@@ -252,10 +242,10 @@ def _start_worker(job):
                             env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(sys.path)})
 
 # %% ../../nbs/paperpets/dataset.ipynb #7f59e01c
-def in_processes(job:str,        # "module:function": its arguments are such as JSON can tell; it returns None, or raises OSError
-                 arguments:list, # of lists: what to call it with
-                 workers:int,    # processes, 1 or more
-                ):               # generator: None for each call that has ended
+def in_processes(job: str,  # "module:function": its arguments are such as JSON can tell; it returns None, or raises OSError
+                 arguments: list,  # of lists: what to call it with
+                 workers: int,  # processes, 1 or more
+                ):  # generator: None for each call that has ended
     "Call a function many times in several processes; what a call raised is raised here."
     children, idle = [_start_worker(job) for _ in range(workers)], SimpleQueue()
     for child in children: idle.put(child)
@@ -289,18 +279,18 @@ class _NotebookLine:
         elif text: self.handle = display(bundle, raw=True, display_id=True)
 
 
-def watched(done,      # anything to go through
-            total:int, # how many it will give
-            desc:str="drawing",     # what the bar says
-            unit:str=" pictures",   # of what
-           ):          # generator: what `done` gives
+def watched(done,  # anything to go through
+            total: int,  # how many it will give
+            desc: str = "drawing",  # what the bar says
+            unit: str = " pictures",  # of what
+           ):  # generator: what `done` gives
     "Pass on what `done` gives, with a progress bar if somebody can see one."
     notebook = "IPython" in sys.modules and hasattr(sys.modules["IPython"].get_ipython(), "kernel")
     yield from tqdm(done, total=total, desc=desc, unit=unit, delay=2, leave=False,
                     file=_NotebookLine() if notebook else sys.stderr, disable=not (notebook or sys.stderr.isatty()))
 
 # %% ../../nbs/paperpets/dataset.ipynb #487bcf06
-def cores()->int:
+def cores() -> int:
     "The cores that this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -319,7 +309,7 @@ LIST_HEADER = ["#Image CLASS-ID SPECIES BREED ID", "#ID: 1:37 Class ids", "#SPEC
 EMPTY_MAT = b"MATLAB 5.0 MAT-file, nothing in it".ljust(124) + b"\x00\x01IM"  # a valid header, as MATLAB 5 writes it
 
 
-def set_fingerprint(path)->str:  # 64 hexadecimal digits
+def set_fingerprint(path) -> str:  # 64 hexadecimal digits
     "SHA-256 over the names and contents of all files in `images/` and `annotations/`."
     digest = hashlib.sha256()
     found = [p for folder in ("images", "annotations") for p in (Path(path) / folder).rglob("*") if p.is_file()]
@@ -369,13 +359,13 @@ def _in_plain_words(dest):
                       "the same call will complete it once there is a folder to write to and space") from None
 
 # %% ../../nbs/paperpets/dataset.ipynb #1fd50517
-def make_paperpets(dest,                # folder for the set: new, empty, or holding this very set, finished or not
-                   per_breed:int=40,    # pictures of each of the 37 breeds, 1 or more
-                   seed:int=0,          # seed of the set: another seed, other individuals and another split
-                   scale:float=0.5,     # factor on the real sizes, 0.1 to 4; at 0.5 the commonest size is 250x188
-                   workers:int=None,    # processes that draw; default: one a core
-                   dirty:bool=False,    # also plant the dirty files of the real archive?
-                  )->Path:              # `dest`
+def make_paperpets(dest,  # folder for the set: new, empty, or holding this very set, finished or not
+                   per_breed: int = 60,  # pictures of each of the 37 breeds, 1 or more
+                   seed: int = 0,  # seed of the set: another seed, other individuals and another split
+                   scale: float = 0.5,  # factor on the real sizes, 0.1 to 4; at 0.5 the commonest size is 250x188
+                   workers: int | None = None,  # processes that draw; default: one a core
+                   dirty: bool = False,  # also plant the dirty files of the real archive?
+                  ) -> Path:  # `dest`
     "Draw a set of pets in the layout of the Oxford-IIIT Pet archive, or complete one; a finished one is left as it is."
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ValueError(f"workers is {workers!r}: drawing needs 1 or more processes, or None for one a core")

@@ -8,7 +8,6 @@ __all__ = ['GROUPS', 'RANGES', 'MIN_DISTANCE', 'RATIOS', 'genome_distance', 'ima
 
 # %% ../../nbs/paperpets/imaginary.ipynb #0e41114a
 import colorsys
-import os
 from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..files import write_whole
 from .breeds import BREEDS, KINDS, Breed, Build, Ears, Eyes, Hair, Marks, Skull
 from .coat import BODY_MARKS, FACE_MARKS
 from .dataset import cores, in_processes, watched
@@ -50,9 +50,9 @@ def _colours_apart(a, b):
     return min(1.0, 2 * min(float(np.abs(three(x) - three(y)).mean()) for x in a.palettes for y in b.palettes))
 
 # %% ../../nbs/paperpets/imaginary.ipynb #9dfc063b
-def genome_distance(a:Breed, # one breed
-                    b:Breed, # another
-                   )->float: # 0 the same, 1 different in everything
+def genome_distance(a: Breed,  # one breed
+                    b: Breed,  # another
+                   ) -> float:  # 0 the same, 1 different in everything
     "How different two genomes are: the mean over species, colours and the six groups of genes."
     groups = [np.mean([_apart(gene, getattr(a, gene), getattr(b, gene)) for gene in genes]) for genes in GROUPS.values()]
     return float(np.mean([a.species != b.species, _colours_apart(a, b), *groups]))
@@ -98,9 +98,9 @@ def _imagined(name, rng):
     return Breed(name=name, species=species, palettes=tuple(" ".join(_tinted(c, rng, bold) for c in coat) for coat in coats), **genes)
 
 # %% ../../nbs/paperpets/imaginary.ipynb #79c81b21
-def imaginary_breed(number:int, # from 1
-                    seed:int=0, # of all of them
-                   )->Breed:    # named imaginary_1, imaginary_2, ...
+def imaginary_breed(number: int,  # from 1
+                    seed: int = 0,  # of all of them
+                   ) -> Breed:  # named imaginary_1, imaginary_2, ...
     "An imaginary breed, at least `MIN_DISTANCE` from each of the 37."
     rng = chance_for("imaginary", number, seed)
     while True:
@@ -109,17 +109,17 @@ def imaginary_breed(number:int, # from 1
             return breed
 
 
-def imaginary_breeds(n:int,      # how many, 1 or more
-                     seed:int=0, # another seed, other breeds
-                    )->list:     # of `Breed`
+def imaginary_breeds(n: int,  # how many, 1 or more
+                     seed: int = 0,  # another seed, other breeds
+                    ) -> list:  # of `Breed`
     "Breeds that do not exist, each at least `MIN_DISTANCE` from each of the 37; raises ValueError for fewer than one."
     if n < 1:
         raise ValueError(f"{n} imaginary breeds: ask for 1 or more")
     return [imaginary_breed(number, seed) for number in range(1, n + 1)]
 
 # %% ../../nbs/paperpets/imaginary.ipynb #111aacb6
-def genome_vector(breed:Breed, # any breed
-                 )->np.ndarray: # float32, shape (n_genes,), most of it within 0..1
+def genome_vector(breed: Breed,  # any breed
+                 ) -> np.ndarray:  # float32, shape (n_genes,), most of it within 0..1
     "Sizes as shares of their range, words and marks as zeros and ones."
     sizes = [(getattr(breed, gene) - low) / (high - low) for gene, (low, high) in RANGES.items()]
     words = [getattr(breed, gene) == word for gene, known in KINDS.items() for word in known]
@@ -130,11 +130,11 @@ def genome_vector(breed:Breed, # any breed
 # %% ../../nbs/paperpets/imaginary.ipynb #b5d57823
 RATIOS = 1.0, 4 / 3, 4 / 3, 1.5  # long side over short side
 
-def draw_square(breed:Breed,  # any breed
-                number:int,   # which picture of it
-                seed:int=0,   # of the set
-                side:int=160, # px
-               )->np.ndarray: # uint8, shape (side, side, 3)
+def draw_square(breed: Breed,  # any breed
+                number: int,  # which picture of it
+                seed: int = 0,  # of the set
+                side: int = 160,  # px
+               ) -> np.ndarray:  # uint8, shape (side, side, 3)
     "A picture of a breed, cut to a square."
     rng = chance_for(f"square {breed.name}", number, seed)
     long = round(side * RATIOS[rng.integers(len(RATIOS))])
@@ -147,11 +147,11 @@ def draw_square(breed:Breed,  # any breed
 # %% ../../nbs/paperpets/imaginary.ipynb #d4c78666
 def _draw_breed(dest, number, per_breed, seed, side):
     "Draw all pictures of one imaginary breed and write them to a file, whole or not at all."
-    breed, part = imaginary_breed(number, seed), Path(dest) / f"{seed}_{number}.part"
-    pictures = np.stack([draw_square(breed, picture, seed, side) for picture in range(1, per_breed + 1)])
-    with part.open("wb") as file:
-        np.save(file, pictures)
-    os.replace(part, part.with_suffix(".npy"))
+    breed = imaginary_breed(number, seed)
+    numbers = range(1, per_breed + 1)
+    content = BytesIO()
+    np.save(content, np.stack([draw_square(breed, picture, seed, side) for picture in numbers]))
+    write_whole(Path(dest) / f"{seed}_{number}.npy", content.getvalue(), durable=False)
 
 
 def _pictures_in(file, shape):
@@ -165,13 +165,13 @@ def _pictures_in(file, shape):
     return pictures
 
 
-def draw_imaginary(dest:str|Path,     # folder for the set, new, or holding a part of it
-                   n:int,             # breeds
-                   per_breed:int=64,  # pictures of each
-                   seed:int=0,        # of breeds and pictures
-                   side:int=160,      # px
-                   workers:int=None,  # processes that draw; None: one a core
-                  )->list:            # of arrays, one a breed, uint8, shape (per_breed, side, side, 3), left on the disk until used
+def draw_imaginary(dest: str | Path,  # folder for the set, new, or holding a part of it
+                   n: int,  # breeds
+                   per_breed: int = 64,  # pictures of each
+                   seed: int = 0,  # of breeds and pictures
+                   side: int = 160,  # px
+                   workers: int | None = None,  # processes that draw; None: one a core
+                  ) -> list:  # of arrays, one a breed, uint8, shape (per_breed, side, side, 3), left on the disk until used
     "Draw pictures of imaginary breeds, or complete a set; raises ValueError if `dest` holds damaged files or pictures of another shape."
     dest, numbers = Path(dest), range(1, n + 1)
     dest.mkdir(parents=True, exist_ok=True)
