@@ -1,4 +1,4 @@
-# make course: set up, run every chapter, train.   make test: set up, test everything.
+# make course: set up, run every chapter, train.   make test: set up, lint, test everything.
 # The interpreter that the virtual environment is made from: `make PYTHON=python3.12 course`.
 PYTHON ?= python3
 VENV := .venv
@@ -14,12 +14,13 @@ INSTALL_VENV = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
   then apt-get update -q && apt-get install -y -q --no-install-recommends python3-venv; \
   else echo "make: $(PYTHON) cannot make virtual environments; on Debian: sudo apt-get install python3-venv"; exit 1; fi
 
-.PHONY: help install course test lab docs docs-serve bench gpu export lock clean
+.PHONY: help install course test lint lab docs docs-serve bench gpu export lock clean
 
 help:
 	@echo "make install  virtual environment, locked packages, PaperPets"
 	@echo "make course   install, execute every chapter, train, report"
-	@echo "make test     install, then every notebook and every test"
+	@echo "make test     install, then ruff, every notebook and every test"
+	@echo "make lint     ruff over notebooks and Python files"
 	@echo "make lab      read and run the chapters in JupyterLab"
 	@echo "make docs     the chapters as web pages in _site/"
 	@echo "make docs-serve  the pages of _site/ on http://127.0.0.1:8000"
@@ -45,11 +46,15 @@ course: install
 	python course.py
 	$(MAKE) --no-print-directory docs
 
-test: $(READY)
+# Two workers take a notebook or a file of tests each (conftest.py); each has a core, so each has one thread.
+test: $(READY) lint
 	python tests/site/chromium.py
-	OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --do_print
-	pytest --nbval nbs -q
-	pytest tests
+	OMP_NUM_THREADS=1 pytest --nbval nbs tests -n 2 -q
+
+# 120 columns in Python files, 100 in notebooks, 88 in chapters.
+lint: $(READY)
+	ruff check --quiet
+	ruff check --quiet --select E501 --line-length 88 nbs/*.ipynb
 
 lab: install
 	jupyter lab --ip 127.0.0.1 nbs
@@ -83,4 +88,4 @@ lock:
 	  --upgrade --no-header --annotation-style line --output-file requirements.lock --quiet
 
 clean:
-	rm -rf $(VENV) _course _site _screenshots nbs/api _docs _proc build dist *.egg-info .pytest_cache .hypothesis
+	rm -rf $(VENV) _course _site _screenshots nbs/api nbs/rooms _docs _proc build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

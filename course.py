@@ -22,8 +22,9 @@ NBS, OUT = ROOT / "nbs", ROOT / "_course"
 BIN = Path(sys.executable).parent  # the commands of this environment
 RUN = OUT / "run"  # what training writes: model, metrics, report
 
-# All notebooks, in the order in which they may import one another: each only what stands above it. A new one is added
-# here. A name with a folder is a room; a chapter stands after the rooms that it imports and before those that import it.
+# All notebooks, in the order in which they may import one another: each only what stands above it. A new one is
+# added here. A name with a folder is a room; a chapter stands after the rooms that it imports and before those that
+# import it.
 HOUSE = """
     ground/files ground/pictures ground/intervals ground/figures
     paperpets/noise paperpets/shapes paperpets/light paperpets/breeds paperpets/coat paperpets/pose paperpets/head
@@ -43,7 +44,8 @@ HOUSE = """
 
 
 def is_chapter(name: str) -> bool:
-    "Whether a notebook of HOUSE is a chapter, which a reader reads and the runner executes: its name begins with a number."
+    """Whether a notebook of HOUSE is a chapter, which a reader reads and the runner executes: its name begins with a
+    number."""
     return name[:2].isdigit()
 
 
@@ -61,13 +63,21 @@ def on_disk() -> set[str]:
 def house_faults() -> list[str]:
     "One line for each notebook that HOUSE lacks, and for each of HOUSE that is not there."
     there = on_disk()
-    lacking = [f"nbs/{name}.ipynb is not in HOUSE in course.py; add it after what it imports" for name in sorted(there - {*HOUSE})]
-    gone = [f"nbs/{name}.ipynb is in HOUSE in course.py, but there is no such notebook" for name in HOUSE if name not in there]
+    lacking = [
+        f"nbs/{name}.ipynb is not in HOUSE in course.py; add it after what it imports"
+        for name in sorted(there - {*HOUSE})
+    ]
+    gone = [
+        f"nbs/{name}.ipynb is in HOUSE in course.py, but there is no such notebook"
+        for name in HOUSE
+        if name not in there
+    ]
     return lacking + gone
 
 
 def module_of(name: str) -> str:
-    "The module that a notebook exports, `layout.sources` or `layout.__init__`; '' where it exports none or is not there."
+    """The module that a notebook exports, `layout.sources` or `layout.__init__`; '' where it exports none or is not
+    there."""
     file = NBS / f"{name}.ipynb"
     found = file.exists() and re.search(r"^#\|\s*default_exp\s+([\w.]+)", source_of(file, "code"), re.M)
     return found[1] if found else ""
@@ -79,8 +89,8 @@ def source_of(nb, kind):
 
 
 def keys():
-    """A fingerprint for each notebook of HOUSE of all it can depend on: itself, the code it can import, versions, weights,
-    data, and the measurements that it or the code above it shows."""
+    """A fingerprint for each notebook of HOUSE of all it can depend on: itself, the code it can import, versions,
+    weights, data, and the measurements that it or the code above it shows."""
     digest = hashlib.sha256((ROOT / "requirements.lock").read_bytes())
     for weights in sorted((ROOT / "petbreeds" / "weights").glob("*.safetensors")):
         digest.update(weights.read_bytes())
@@ -175,9 +185,12 @@ def run_all():
     if not run_training(wanted[chapters[-1]], state):
         return 1
     metrics = json.loads((RUN / "run.json").read_text())["metrics"]
-    print(f"\nerror rate {metrics['error_rate']:.3f} on {metrics['n']} test pictures; {time.time() - start:.0f} s in all\n"
-          f"report            {(RUN / 'report.html').relative_to(ROOT)}\n"
-          f"executed chapters {OUT.relative_to(ROOT)}/")
+    print(
+        f"\nerror rate {metrics['error_rate']:.3f} on {metrics['n']} test pictures; "
+        f"{time.time() - start:.0f} s in all\n"
+        f"report            {(RUN / 'report.html').relative_to(ROOT)}\n"
+        f"executed chapters {OUT.relative_to(ROOT)}/"
+    )
     return 0
 
 

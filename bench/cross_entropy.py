@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from table import RESULTS, save
 from torch.profiler import ProfilerActivity, profile
 
-from machine import about, save
 from petbreeds.cross_entropy import cross_entropy
+from petbreeds.experiments import machine
 
 BEGIN, END = "<!-- cross-entropy -->", "<!-- end of cross-entropy -->"
 SHAPES = [(4096, 37), (512, 1000)]
@@ -131,16 +132,18 @@ def main():
     parser.add_argument("--threads", type=int, default=1, help="threads that PyTorch may use")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    found = {**about(), "torch": torch.__version__, "threads": args.threads,
-             "clock": "processor time" if args.threads == 1 else "wall clock", "dtype": "float32",
-             "rounds": args.rounds, "steps_a_round": args.number, "budget": BUDGET, "results": []}
+    at_start = machine()
+    settings = {"threads": args.threads, "clock": "processor time" if args.threads == 1 else "wall clock",
+                "dtype": "float32", "rounds": args.rounds, "steps_a_round": args.number, "budget": BUDGET}
+    rows = []
     for shape in SHAPES:
         for mode, contenders in (("eager", EAGER), ("compiled", COMPILED)):
             for row in measure(shape, contenders, args.rounds, args.number):
-                found["results"].append({"shape": list(shape), "mode": mode, **row})
-    save("cross_entropy", found)
-    write_section(section(found))
-    print(section(found))
+                rows.append({"shape": list(shape), "mode": mode, **row})
+    save("cross_entropy", at_start, settings, rows)
+    text = section(json.loads((RESULTS / "cross_entropy.json").read_text()))
+    write_section(text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ import threading
 import time
 
 import psutil
-from machine import about, save
+from table import save
+
+from petbreeds.experiments import machine
 
 # Draws every `step`th of `count` entries, from `first` on; prints the seconds on the clock and on the processor, without its own start.
 ONE_SIZE = """
@@ -82,14 +84,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=300)
     pictures = parser.parse_args().pictures
-    machine, results = about(), {}
+    at_start = machine()
+    results = {}
     for workers in (1, 2):
         results[f"250x188, {workers} at a time"] = one_size(workers, pictures)
     results["default set"] = whole_set()
-    save("drawing", machine | {"pictures": pictures, "results": results})
+    save("drawing", at_start, {"pictures": pictures}, results)
     for name, result in results.items():
         print(f"{name:22}", ", ".join(f"{unit.replace('_', ' ')} {value}" for unit, value in result.items()))
-    print("budgets: 80 images per second with two at a time, 500 MB, 40 seconds for the default set")
+    print("budgets: 80 images per second with two at a time, 500 MB")
 
 
 if __name__ == "__main__":

@@ -1,62 +1,81 @@
 """Which small network to pretrain: speed, accuracy after equal seconds, size of the file.
 
-    python bench/papernet_archs.py PICTURES [--seconds 150] [--breeds 80]
+    python bench/papernet_archs.py PICTURES [--seconds 150] [--breeds 80] [--dry-run]
 
-PICTURES is a folder that `petbreeds pretrain` or `draw_imaginary` has filled. Each network trains alone, for as many steps as
-its own speed allows in the same time, one cycle over those steps; then its frozen features are probed on PaperPets.
+PICTURES is a folder that `petbreeds pretrain` or `draw_imaginary` has filled, or that will be filled here. Each network trains
+alone, for as many steps as its own speed allows in the same time, one cycle over those steps; then its frozen features are
+probed on PaperPets: a linear classifier is fitted on the training pictures and judged on the test pictures.
 """
 import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from machine import about, save
-from petbreeds.papernet import Recipe, body_of, imaginary_dls, imaginary_learner
-
 import numpy as np
-import timm
-import torch
 from fastai.callback.core import Callback, CancelFitException
-from petbreeds.baseline import CALLBACKS, fastest_precision
-from petbreeds.layout import breed_of, get_pets, official_splitter, usable_images
-from petbreeds.paperpets.imaginary import draw_imaginary
 from probe import features_of, probe_error, squares
+from table import save
 
-ARCHS = "lcnet_050", "mobilenetv3_small_075", "mobilenetv4_conv_small_050", "regnetx_002", "dla46_c"
+from petbreeds.baseline.precision import CALLBACKS, fastest_precision
+from petbreeds.experiments import machine
+from petbreeds.layout import get_pets, pets_table
+from petbreeds.papernet.pretraining import Recipe, body_of, imaginary_dls, imaginary_learner
+from petbreeds.paperpets.imaginary import draw_imaginary
+
+ARCHS = ("lcnet_050", "mobilenetv3_small_075", "mobilenetv4_conv_small_050", "regnetx_002", "dla46_c")
+HELD_OUT = 14  # pictures of each imaginary breed
+WARM_UP = 4  # steps that are not timed
+TIMED = 24  # steps that tell how many fit into the seconds
 
 
 class Steps(Callback):
-    "Stop after some steps, and note when the first few were done."
-    def __init__(self, steps): self.steps, self.seen = steps, 0
+    "Stop after some steps, and note how fast those after the first few were."
+    def __init__(self, steps):
+        self.steps = steps
+        self.seen = 0
+
     def after_batch(self):
-        if not self.training: return
+        if not self.training:
+            return
         self.seen += 1
-        if self.seen == 4: self.since = time.perf_counter()
+        if self.seen == WARM_UP:
+            self.since = time.perf_counter()
         if self.seen == self.steps:
-            self.rate = (self.steps - 4) * self.dls.train.bs / (time.perf_counter() - self.since)
+            self.rate = (self.steps - WARM_UP) * self.dls.train.bs / (time.perf_counter() - self.since)
             raise CancelFitException
 
 
+def fit(dls, recipe, precision, steps):
+    "A learner after so many steps of one cycle, and its pictures a second."
+    learn = imaginary_learner(dls, recipe)
+    count = Steps(steps)
+    epochs = -(-steps // len(dls.train))
+    if epochs == 1:  # the cycle ends with the steps
+        dls.train.n = steps * recipe.bs
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(epochs, recipe.lr, cbs=[count, *CALLBACKS[precision]])
+    dls.train.n = len(dls.train.dataset)
+    return learn, count.rate
+
+
 def trained(arch, drawn, recipe, seconds):
-    "Speed and accuracy of one network after so many seconds of training."
+    "A learner of one network after so many seconds of training, and what was measured."
     recipe = replace(recipe, arch=arch)
     dls = imaginary_dls(drawn, recipe, "cpu")
     precision = fastest_precision(imaginary_learner(dls, recipe).model, "cpu")
-    def fit(steps):
-        learn, count = imaginary_learner(dls, recipe), Steps(steps)
-        epochs = -(-steps // len(dls.train))
-        with learn.no_bar(), learn.no_logging():
-            if epochs == 1:  # the cycle ends with the steps
-                dls.train.n = steps * recipe.bs
-            learn.fit_one_cycle(epochs, recipe.lr, cbs=[count, *CALLBACKS[precision]])
-            dls.train.n = len(dls.train.dataset)
-        return learn, count.rate
-    _, rate = fit(24)
-    steps = int(seconds * rate / recipe.bs)
-    learn, rate = fit(steps)
+    _, rate = fit(dls, recipe, precision, TIMED)
+    steps = max(WARM_UP + 1, int(seconds * rate / recipe.bs))
+    learn, rate = fit(dls, recipe, precision, steps)
     with learn.no_bar(), learn.no_logging():
         error = float(learn.validate()[1])
-    return learn, dict(precision=precision, images_per_second=round(rate), steps=steps, pictures_seen=steps * recipe.bs, accuracy=round(1 - error, 4))
+    return learn, {"precision": precision, "images_per_second": round(rate), "steps": steps,
+                   "pictures_seen": steps * recipe.bs, "accuracy": round(1 - error, 4)}
+
+
+def megabytes(body):
+    "Size of the file that `save_body` would write."
+    floats = [value for value in body.state_dict().values() if value.is_floating_point()]
+    return sum(value.numel() * (2 if value.dim() > 1 else 4) for value in floats) / 1e6
 
 
 def main():
@@ -65,21 +84,27 @@ def main():
     parser.add_argument("--seconds", type=float, default=150)
     parser.add_argument("--breeds", type=int, default=80)
     parser.add_argument("--archs", nargs="+", default=ARCHS)
+    parser.add_argument("--dry-run", action="store_true", help="store nothing")
     args = parser.parse_args()
-    recipe = Recipe(breeds=args.breeds, held_out=14)
+    at_start = machine()
+    recipe = Recipe(breeds=args.breeds, held_out=HELD_OUT)
     drawn = draw_imaginary(args.pictures, recipe.breeds, recipe.per_breed, recipe.seed, recipe.side)
-    files = usable_images(get_pets("paper"))
-    pets, labels, parts = squares(files, recipe.size), np.array([breed_of(file) for file in files]), official_splitter(get_pets("paper"))(files)
-    result = about() | {"torch": torch.__version__, "timm": timm.__version__, "seconds": args.seconds, "breeds": args.breeds, "size": recipe.size, "results": {}}
+    path = get_pets("paper")
+    table = pets_table(path)
+    pets = squares([path / file for file in table["file"]], recipe.size)
+    parts = [np.flatnonzero(table["part"] == part) for part in ("train", "test")]
+    settings = {"seconds": args.seconds, "breeds": args.breeds, "size": recipe.size}
+    results = {}
     for arch in args.archs:
         learn, row = trained(arch, drawn, recipe, args.seconds)
         body = body_of(learn.model)
-        bytes_ = sum(p.numel() * (2 if p.dim() > 1 else 4) for p in body.state_dict().values() if p.is_floating_point())
-        stats = learn.dls.after_batch.fs[-1]
-        probe = probe_error(features_of(body, pets, stats.mean, stats.std), labels, *parts)
-        result["results"][arch] = row | {"file_mb": round(bytes_ / 1e6, 2), "probe_error_on_paperpets": round(probe, 3)}
-        print(arch, result["results"][arch], flush=True)
-        save("papernet_archs", result)
+        normalise = learn.dls.after_batch.fs[-1]
+        features = features_of(body, pets, normalise.mean, normalise.std)
+        probe = probe_error(features, table["label"].to_numpy(), *parts)
+        results[arch] = row | {"file_mb": round(megabytes(body), 2), "probe_error_on_paperpets": round(probe, 3)}
+        print(arch, results[arch], flush=True)
+        if not args.dry_run:
+            save("papernet_archs", at_start, settings, results)
 
 
 if __name__ == "__main__":

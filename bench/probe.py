@@ -6,7 +6,7 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from petbreeds.blocks import open_picture
+from petbreeds.pictures import open_picture
 
 
 def squares(files, size):

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 
-from machine import about, save
+from table import save
+
+from petbreeds.experiments import machine
 
 COMMANDS = {"import petbreeds": ["-c", "import petbreeds"],
             "petbreeds --help": ["-c", "import sys; sys.argv = ['petbreeds', '--help']; from petbreeds.cli import main; main()"],
@@ -37,12 +39,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=15)
     runs = parser.parse_args().runs
+    at_start = machine()
     results = {}
     for name, arguments in COMMANDS.items():
         results[name] = measure(arguments, runs) | {"budget": BUDGETS[name]}
         print(f"{name:28} {results[name]['seconds']:.3f} s, {results[name]['over_empty']:.3f} s over an empty process;"
               f" budget {BUDGETS[name]} s")
-    save("startup", about() | {"runs": runs, "results": results})
+    save("startup", at_start, {"runs": runs}, results)
 
 
 if __name__ == "__main__":

@@ -1,35 +1,89 @@
-"Writes what bench/results/ holds into bench/README.md, a table for each file, between the two markers."
+"""Keeps what the scripts beside it measured, and writes it into bench/README.md, a table for each file of bench/results/.
+
+    python bench/table.py
+"""
+import datetime
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from petbreeds.experiments import repeat, versions
+from petbreeds.files import write_whole
+from petbreeds.intervals import mean_interval
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+RUNS = RESULTS / "runs"  # a bundle for each repeated experiment, a row for each seed
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
-# file: (heading, what the settings of the run were, {column of the table: key of a row}); chapter 6 needs a table of its own kind
+
+
+def interval(values):
+    "[low, mean, high] of the 95 % interval of a mean, as the tables have it."
+    mean, low, high = mean_interval(values)
+    return [round(value, 4) for value in (low, mean, high)]
+
+
+def save(name, at_start, settings, results):
+    "Write a result with date, machine (as it was at the start), versions and settings."
+    today = datetime.date.today().isoformat()
+    found = {"date": today, **at_start, **versions(), **settings, "results": results}
+    RESULTS.mkdir(exist_ok=True)
+    write_whole(RESULTS / f"{name}.json", json.dumps(found, indent=1) + "\n")
+
+
+def repeated(name, run, seeds, settings, again=False, dry_run=False):
+    "The result of each seed, from the bundle of an earlier call where it holds them, unless they are to be run `again`."
+    if dry_run:
+        with TemporaryDirectory() as folder:
+            return repeat(run, seeds, Path(folder) / f"{name}.json", **settings)["results"]
+    file = RUNS / f"{name}.json"
+    if again:
+        file.unlink(missing_ok=True)
+    return repeat(run, seeds, file, **settings)["results"]
+
+
+# file: (heading, what the settings of the run were, {column: key of a row}); chapter 6 needs a table of its own kind
 TABLES = {
     "startup": ("Startup", "", {
-        "process": "name", "median (s)": "seconds", "slowest (s)": "slowest", "over an empty process (s)": "over_empty", "budget (s)": "budget"}),
-    "drawing": ("Drawing", "Budgets: 80 images a second with two at a time, 500 MB, 40 s for the default set.", {
-        "what": "name", "images/s": "images_per_second", "undisturbed": "undisturbed", "s": "seconds", "memory (MB)": "memory_mb"}),
+        "process": "name", "median (s)": "seconds", "slowest (s)": "slowest", "over an empty process (s)": "over_empty",
+        "budget (s)": "budget"}),
+    "drawing": ("Drawing", "Budgets: 80 images a second with two at a time, 500 MB.", {
+        "what": "name", "images/s": "images_per_second", "undisturbed": "undisturbed", "s": "seconds",
+        "memory (MB)": "memory_mb"}),
     "training": ("Training, pictures a second", "torch {torch}.", {
         "network": "name", "device": "device", "body frozen": "frozen", "all layers": "all layers"}),
-    "pages": ("The site", "", {"what": "name", "median (s)": "seconds", "slowest (s)": "slowest", "budget (s)": "budget"}),
-    "presizing": ("Presizing and the error", "{device}, {arch} from {weights}, {epochs} epochs, {training} training and {validation} validation "
-                  "pictures, {seeds} seeds; mean error with its 95 % interval, and how much it is above that of the presized run with the same seed.", {
-        "way": "way", "side of the items (px)": "item_size", "error": "error", "more than presized": "more_than_presized"}),
-    "papernet_archs": ("Small networks to pretrain", "torch {torch}, timm {timm}, {seconds} s of training planned for each, {breeds} imaginary breeds, {size} px.", {
-        "network": "name", "precision": "precision", "images/s": "images_per_second", "pictures seen": "pictures_seen",
-        "accuracy on imaginary breeds": "accuracy", "error of a probe on PaperPets": "probe_error_on_paperpets", "file (MB)": "file_mb"}),
-    "papernet_effect": ("What PaperNet is worth", "torch {torch}, PaperNet {papernet} ({arch}), {epochs} epochs, {seeds} seeds; mean error with its 95 % interval.", {
-        "pictures": "pictures", "weights": "weights", "training pictures": "training", "validation pictures": "validation", "error": "error"}),
-    "papernet_photos": ("PaperNet on photographs", "PaperNet {papernet}; {photographs} photographs of {breeds} breeds, {splits} splits with {training} to "
-                        "learn from and {held_back} to tell; chance {chance}; accuracy with a 95 % interval over photographs. Leave-one-out leaves the breed "
-                        "in question fewer pictures than the others, so that chance is near 0 there.", {
-        "features": "name", "accuracy": "accuracy", "leave-one-out": "leave_one_out"}),
-    "fine_tuning": ("Fine-tuning against plain fastai", "torch {torch}; {arch}, {size} px, mini-batches of {bs}, {freeze_epochs} frozen epoch and {epochs} "
-                    "with all layers; {seeds} seeds. Times as fast: least, median and most of the seeds; difference of the errors with its 95 % interval. "
-                    "The budgets are missed: this network gains little from another number format here, and fastai trains the batch normalisation of a "
-                    "frozen body too, so that gradients pass through all of it either way.", {
-        "what": "name", "petbreeds": "petbreeds", "plain fastai": "plain", "times as fast": "ratio", "plain minus ours": "difference", "budget": "budget"}),
+    "pages": ("The site", "", {
+        "what": "name", "median (s)": "seconds", "slowest (s)": "slowest", "budget (s)": "budget"}),
+    "presizing": (
+        "Presizing and the error",
+        "{device}, {arch} from {weights}, {epochs} epochs, {training} training and {test} test pictures, {seeds} seeds; mean "
+        "error with its 95 % interval, and how much it is above that of the presized run with the same seed.",
+        {"way": "way", "side of the items (px)": "item_size", "error": "error", "more than presized": "more_than_presized"}),
+    "papernet_archs": (
+        "Small networks to pretrain",
+        "torch {torch}, timm {timm}, {seconds} s of training planned for each, {breeds} imaginary breeds, {size} px.",
+        {"network": "name", "precision": "precision", "images/s": "images_per_second", "pictures seen": "pictures_seen",
+         "accuracy on imaginary breeds": "accuracy", "error of a probe on PaperPets": "probe_error_on_paperpets",
+         "file (MB)": "file_mb"}),
+    "papernet_effect": (
+        "What PaperNet is worth",
+        "torch {torch}, PaperNet {papernet} ({arch}), {epochs} epochs, {seeds} seeds; mean error with its 95 % interval.",
+        {"pictures": "pictures", "weights": "weights", "training pictures": "training", "test pictures": "test",
+         "error": "error"}),
+    "papernet_photos": (
+        "PaperNet on photographs",
+        "PaperNet {papernet}; {photographs} photographs of {breeds} breeds, {splits} splits with {training} to learn from "
+        "and {held_back} to tell apart; chance {chance}; accuracy with a 95 % interval over photographs. Leaving one picture "
+        "out leaves its breed with one picture fewer than the others, so that counting alone is never right there.",
+        {"features": "name", "accuracy": "accuracy", "leave-one-out": "leave_one_out"}),
+    "fine_tuning": (
+        "Fine-tuning against plain fastai",
+        "torch {torch}; {arch}, {size} px, mini-batches of {bs}, {freeze_epochs} frozen epoch and {epochs} with all layers; "
+        "{seeds} seeds. Times as fast: least, median and most of the seeds; difference of the errors with its 95 % interval. "
+        "This network gains little from another number format, and fastai trains the batch normalisation of a frozen body too, "
+        "so that gradients pass through all of it either way.",
+        {"what": "name", "petbreeds": "petbreeds", "plain fastai": "plain", "times as fast": "ratio",
+         "plain minus ours": "difference"}),
 }
 
 
@@ -40,24 +94,27 @@ def rows_of(results):
 
 def cell(value):
     "A value as a reader wants it; of [low, mean, high] the mean and the interval."
-    return "" if value is None else "{1:.3f} ({0:.3f} to {2:.3f})".format(*value) if isinstance(value, list) else str(value)
+    if value is None:
+        return ""
+    return "{1:.3f} ({0:.3f} to {2:.3f})".format(*value) if isinstance(value, list) else str(value)
 
 
 def table(name):
     "A section for results/{name}.json, in lines."
     heading, settings, columns = TABLES[name]
-    found = json.loads((HERE / f"results/{name}.json").read_text())
-    machine = "{date}, {cores} cores of {processor}, load before {load_before}, Python {python}, NumPy {numpy}, Pillow {pillow}.".format(**found)
+    found = json.loads((RESULTS / f"{name}.json").read_text())
+    machine = ("{date}, {cores} cores of {processor}, load before {load_before}, Python {python}, NumPy {numpy}, "
+               "Pillow {pillow}.").format(**found)
     rows = [[cell(row.get(key)) for key in columns.values()] for row in rows_of(found["results"])]
-    return [f"## {heading}", "", f"{machine} {settings.format(**found)}".strip(), "",
-            *[f"| {' | '.join(line)} |" for line in [columns, ["---"] * len(columns), *rows]], ""]
+    lines = [f"| {' | '.join(line)} |" for line in [columns, ["---"] * len(columns), *rows]]
+    return [f"## {heading}", "", f"{machine} {settings.format(**found)}".strip(), "", *lines, ""]
 
 
 def main():
-    tables = [line for name in TABLES if (HERE / f"results/{name}.json").exists() for line in table(name)]
+    tables = [line for name in TABLES if (RESULTS / f"{name}.json").exists() for line in table(name)]
     readme = HERE / "README.md"
     before, _, rest = readme.read_text().partition(BEGIN)
-    readme.write_text("\n".join([before + BEGIN, "", *tables, END]) + rest.partition(END)[2])
+    write_whole(readme, "\n".join([before + BEGIN, "", *tables, END]) + rest.partition(END)[2])
 
 
 if __name__ == "__main__":

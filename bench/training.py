@@ -1,30 +1,43 @@
-"""How many pictures a second the profiles' networks learn from on this machine: `training_speed`, the median of three.
+"""How many pictures a second networks learn from on this machine: `training_speed`, the median of three.
 
-On a processor in 32 bits and in bfloat16, so that the rule of `fastest_precision` can be checked."""
+    python bench/training.py [--steps 3]
+
+The networks of the profiles, and resnet34 as the study notes use it. On a processor in 32 bits and in bfloat16, so that the rule
+of `fastest_precision` can be checked. Written to bench/results/training.json.
+"""
+import argparse
 from dataclasses import replace
 
-import torch
 from fastai.torch_core import default_device
-from machine import about, save
+from table import save
 
-from petbreeds.baseline import training_speed
+from petbreeds.baseline.precision import training_speed
 from petbreeds.blocks import PROFILES
+from petbreeds.experiments import machine
+
+MEASURED = (PROFILES["paper"], PROFILES["oxford"], replace(PROFILES["oxford"], arch="resnet34"))
 
 
-def middle(profile):
+def middle(profile, steps):
     "The run whose speed with all layers is the median of three."
-    return sorted((training_speed(profile, steps=3) for _ in range(3)), key=lambda found: found["all layers"])[1]
+    runs = [training_speed(profile, steps=steps) for _ in range(3)]
+    return sorted(runs, key=lambda found: found["all layers"])[1]
 
 
 def main():
-    result = about() | {"torch": torch.__version__, "results": {}}
-    precisions = ("fp32", "bf16") if default_device().type == "cpu" else ("fp32", "fp16")
-    for profile in (PROFILES["paper"], PROFILES["oxford"]):
-        for precision in precisions:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=3, help="mini-batches of each measurement")
+    parser.add_argument("--dry-run", action="store_true", help="store nothing")
+    args = parser.parse_args()
+    at_start = machine()
+    results = {}
+    for profile in MEASURED:
+        for precision in ("fp32", "bf16") if default_device().type == "cpu" else ("fp32", "fp16"):
             name = f"{profile.arch}, {profile.size} px, mini-batches of {profile.bs}, {precision}"
-            result["results"][name] = middle(replace(profile, precision=precision))
-    save("training", result)
-    print(result)
+            results[name] = middle(replace(profile, precision=precision), args.steps)
+            print(name, results[name], flush=True)
+    if not args.dry_run:
+        save("training", at_start, {}, results)
 
 
 if __name__ == "__main__":

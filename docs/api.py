@@ -120,8 +120,14 @@ def class_entry(node, comments) -> Entry:
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
         for item in node.body:
             if isinstance(item, ast.AnnAssign):
-                entry.parameters.append(Parameter(item.target.id, ast.unparse(item.annotation),
-                                                  ast.unparse(item.value) if item.value else "", comments.get(item.end_lineno, "")))
+                entry.parameters.append(
+                    Parameter(
+                        item.target.id,
+                        ast.unparse(item.annotation),
+                        ast.unparse(item.value) if item.value else "",
+                        comments.get(item.end_lineno, ""),
+                    )
+                )
     for item in node.body:
         if isinstance(item, ast.FunctionDef):
             if item.name == "__init__":
@@ -143,8 +149,12 @@ def entries_in(code: str) -> list[Entry]:
         elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             found.append(class_entry(node, comments))
         elif isinstance(node, ast.Assign):
-            names = [name.id for target in node.targets for name in (target.elts if isinstance(target, ast.Tuple) else [target])
-                     if isinstance(name, ast.Name)]
+            names = [
+                name.id
+                for target in node.targets
+                for name in (target.elts if isinstance(target, ast.Tuple) else [target])
+                if isinstance(name, ast.Name)
+            ]
             found += [Entry(name, "data", comments.get(node.end_lineno, "")) for name in names
                       if CONSTANT.fullmatch(name) and not found_again(found, name)]
     return found
@@ -175,7 +185,8 @@ class Reference:
     def names(self, page: str) -> dict[str, str]:
         """What a name in backticks on a page means: a path.
 
-        A short name must be unique. One plain word, such as `summary`, may mean something else: the page must import it too.
+        A short name must be unique. One plain word, such as `summary`, may mean something else: the page must
+        import it too.
         What the page defines itself always counts."""
         known, seen = {}, {}
         for entry in self.entries:
@@ -193,8 +204,12 @@ def imports_in(code: str) -> set[str]:
         tree = ast.parse(re.sub(r"^[%!].*$", "", code, flags=re.M))
     except SyntaxError:  # more of IPython's own language
         return set()
-    return {name.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE)
-            for name in node.names}
+    return {
+        name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE)
+        for name in node.names
+    }
 
 
 def handed_on_in(code: str) -> list[str]:
@@ -211,7 +226,9 @@ def read(nbs: Path) -> Reference:
     order = {page: i for i, page in enumerate(contents.pages())}
     for page in sorted(there, key=lambda page: order.get(page, len(order))):
         cells = json.loads(there[page].read_text(encoding="utf-8"))["cells"]
-        reference.imported[page] = set().union(*(imports_in(code_of(cell)) for cell in cells if cell["cell_type"] == "code"))
+        reference.imported[page] = set().union(
+            *(imports_in(code_of(cell)) for cell in cells if cell["cell_type"] == "code")
+        )
         module = next((d["default_exp"] for d in map(directives, cells) if d.get("default_exp")), None)
         if page == contents.ROOT or not module:
             continue
@@ -244,15 +261,23 @@ def table(entry) -> list[str]:
 
     rows = [p for p in entry.parameters if p.name != "*"] + ([entry.returns] if entry.returns else [])
     head = "field" if entry.kind == "class" and not entry.returns else "parameter"
-    return [f"| {head} | type | meaning |", "|---|---|---|",
-            *(f"| {'*returns*' if p is entry.returns else code(p.name)} | {code(p.type)} | {cell(p.meaning)} |" for p in rows)]
+    return [
+        f"| {head} | type | meaning |",
+        "|---|---|---|",
+        *(
+            f"| {'*returns*' if p is entry.returns else code(p.name)} | {code(p.type)} | {cell(p.meaning)} |"
+            for p in rows
+        ),
+    ]
 
 
 def markdown(entry: Entry, index: bool = True, depth: int = 0) -> str:
     "An entry as a directive in MyST; without `index` it is a copy that names do not lead to."
     fence, own = "`" * (8 - depth), entry.name.split(".")[-1] if depth else entry.name
     call = entry.signature.replace(entry.name, own, 1)
-    lines = [f"{fence}{{py:{entry.kind}}} {call}", f":module: {entry.module}"] + ([] if index else [":no-index:"]) + [""]
+    lines = (
+        [f"{fence}{{py:{entry.kind}}} {call}", f":module: {entry.module}"] + ([] if index else [":no-index:"]) + [""]
+    )
     lines += [entry.doc, ""] + ([*table(entry), ""] if has_table(entry) else [])
     lines += [markdown(method, index, depth + 1) for method in entry.methods]
     return "\n".join([*lines, fence])
@@ -282,9 +307,15 @@ def module_page(reference: Reference, module: str) -> str:
 
 def overview_page(reference: Reference) -> str:
     "The page that lists the modules."
-    out = ["# Reference", "", "Every exported function and class, module by module: signature, parameters, what is returned. "
-           "The chapters show the same entries where the code stands that they describe.", "",
-           "| module | explained in | |", "|---|---|---|"]
+    out = [
+        "# Reference",
+        "",
+        "Every exported function and class, module by module: signature, parameters, what is returned. "
+        "The chapters show the same entries where the code stands that they describe.",
+        "",
+        "| module | explained in | |",
+        "|---|---|---|",
+    ]
     for module in reference.modules():
         page, title, line = reference.about[module]
         out.append(f"| [{module}]({module}.md) | [{title}](../{page}.ipynb) | {line} |")
@@ -330,7 +361,9 @@ class LinkNames(SphinxPostTransform):
                 target = f"{self.app.builder.get_relative_uri(page, at[path])}#{path}"
             else:
                 continue
-            literal.replace_self(nodes.reference("", "", literal.deepcopy(), internal=True, refuri=target, classes=["api-link"]))
+            literal.replace_self(
+                nodes.reference("", "", literal.deepcopy(), internal=True, refuri=target, classes=["api-link"])
+            )
 
 
 def parents(node):
@@ -345,7 +378,11 @@ def source_line(root: Path, path: str) -> tuple[str, int] | None:
         for file in (root.joinpath(*parts[:n]).with_suffix(".py"), root.joinpath(*parts[:n], "__init__.py")):
             if file.exists():
                 name = re.escape(parts[-1])
-                found = re.search(rf"^\s*(?:(?:def|class) {name}\b|{name}\s*[:=]|[\w, ]*\b{name}\b[\w, ]* =)", file.read_text(encoding="utf-8"), re.M)
+                found = re.search(
+                    rf"^\s*(?:(?:def|class) {name}\b|{name}\s*[:=]|[\w, ]*\b{name}\b[\w, ]* =)",
+                    file.read_text(encoding="utf-8"),
+                    re.M,
+                )
                 line = file.read_text(encoding="utf-8")[:found.end()].count("\n") + 1 if found else 1
                 return file.relative_to(root).as_posix(), line
     return None

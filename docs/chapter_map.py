@@ -5,7 +5,10 @@ import contents
 from api import title_and_line
 from checks import text_of
 
-TIME = re.compile(r"(?:[Tt]akes:?\**|runs in)\s+((?:about|under|less than|some|a|half|ten|fifteen|twenty|thirty|\d)[\w\s]*?(?:seconds?|minutes?|hours?))\b")
+TIME = re.compile(
+    r"(?:[Tt]akes:?\**|runs in)\s+((?:about|under|less than|some|a|half|ten|fifteen|twenty|thirty|\d)"
+    r"[\w\s]*?(?:seconds?|minutes?|hours?))\b"
+)
 HEADING = "## The chapters"  # the cell of the first page that the map replaces
 
 
@@ -19,8 +22,17 @@ def time_of(cells) -> str:
 def card(page: str, cells) -> str:
     title, line = title_and_line(cells)
     number, time = contents.number(page), time_of(cells)
-    return "\n".join([f"::::{{grid-item-card}} {f'{number}. ' if number else ''}{title}", f":link: /{page}", ":link-type: doc", "",
-                      line, *([":::{card-footer}", time, ":::"] if time else []), "::::"])
+    return "\n".join(
+        [
+            f"::::{{grid-item-card}} {f'{number}. ' if number else ''}{title}",
+            f":link: /{page}",
+            ":link-type: doc",
+            "",
+            line,
+            *([":::{card-footer}", time, ":::"] if time else []),
+            "::::",
+        ]
+    )
 
 
 def markdown(notebooks: dict[str, list]) -> str:
@@ -29,5 +41,15 @@ def markdown(notebooks: dict[str, list]) -> str:
     for part, pages in contents.PARTS.items():
         cards = [card(page, notebooks[page]) for page in pages if page in notebooks]
         if cards:
-            out += [f"### {part}", "", ":::::{grid} 1 2 2 2", ":gutter: 3", ":class-container: chapter-map", "", *cards, ":::::", ""]
+            out += [
+                f"### {part}",
+                "",
+                ":::::{grid} 1 2 2 2",
+                ":gutter: 3",
+                ":class-container: chapter-map",
+                "",
+                *cards,
+                ":::::",
+                "",
+            ]
     return "\n".join(out)

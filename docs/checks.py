@@ -1,4 +1,6 @@
-"What must hold for a notebook before it becomes a page. Each fault is one line: notebook, cell, what is wrong, what to do."
+"""What must hold for a notebook before it becomes a page. Each fault is one line: notebook, cell, what is wrong,
+what to do."""
+
 import re
 
 FENCE = re.compile(r"^(`{3,}|~{3,}).*?^\1", re.M | re.S)
@@ -42,8 +44,11 @@ def output_faults(name, cells):
     for i in code:
         for output in cells[i].get("outputs", []):
             if output["output_type"] == "error":
-                yield (f"{where(name, cells, i)}: the stored output is an error, {output['ename']}: {output['evalue'][:60]}; "
-                       f"mend the cell and run 'python course.py --store nbs/{name}.ipynb'")
+                yield (
+                    f"{where(name, cells, i)}: the stored output is an error, {output['ename']}: "
+                    f"{output['evalue'][:60]}; "
+                    f"mend the cell and run 'python course.py --store nbs/{name}.ipynb'"
+                )
 
 
 def figure_faults(name, cells):
@@ -56,9 +61,15 @@ def figure_faults(name, cells):
             found = directives(cell)
             alt = found.get("fig-alt", "").strip()
             if has_picture(cell) and not alt:
-                yield f"{where(name, cells, i)}: a figure without alt text; write '#| fig-alt: what it shows' in the cell"
+                yield (
+                    f"{where(name, cells, i)}: a figure without alt text; write '#| fig-alt: what it shows' in the "
+                    f"cell"
+                )
             if alt and not has_picture(cell) and not NOT_RUN & found.keys():
-                yield f"{where(name, cells, i)}: alt text, but no figure is stored; run 'python course.py --store nbs/{name}.ipynb'"
+                yield (
+                    f"{where(name, cells, i)}: alt text, but no figure is stored; run 'python course.py --store "
+                    f"nbs/{name}.ipynb'"
+                )
 
 
 def heading_faults(name, cells):
@@ -72,7 +83,10 @@ def heading_faults(name, cells):
             if level == "#" and titles > 1:
                 yield f"{where(name, cells, i)}: a second title, '# {heading}'; one '#' per notebook"
             if heading in seen:
-                yield f"{where(name, cells, i)}: the heading '{heading}' stands in cell {seen[heading] + 1} already; tell them apart"
+                yield (
+                    f"{where(name, cells, i)}: the heading '{heading}' stands in cell {seen[heading] + 1} already; "
+                    f"tell them apart"
+                )
             seen.setdefault(heading, i)
     if cells and not titles:
         yield f"{where(name, cells, 0)}: no title; begin a cell with '# '"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
-import api  # noqa: E402
+import api
 
 _config = ConfigParser(delimiters=["="])
 _config.read(ROOT / "settings.ini", encoding="utf-8")
@@ -41,13 +41,26 @@ html_search_scorer = str(ROOT / "docs" / "search_scores.js")
 html_theme = "sphinx_book_theme"
 html_context = {"default_mode": "auto"}
 html_theme_options = {
-    "repository_url": _settings["git_url"], "repository_branch": _settings["branch"], "path_to_docs": _settings["nbs_path"],
-    "use_source_button": True, "use_repository_button": True, "use_issues_button": True, "use_download_button": True,
-    "launch_buttons": {"colab_url": "https://colab.research.google.com", "binderhub_url": "https://mybinder.org",
-                       "notebook_interface": "jupyterlab"},
+    "repository_url": _settings["git_url"],
+    "repository_branch": _settings["branch"],
+    "path_to_docs": _settings["nbs_path"],
+    "use_source_button": True,
+    "use_repository_button": True,
+    "use_issues_button": True,
+    "use_download_button": True,
+    "launch_buttons": {
+        "colab_url": "https://colab.research.google.com",
+        "binderhub_url": "https://mybinder.org",
+        "notebook_interface": "jupyterlab",
+    },
     "logo": {"text": project},
-    "navbar_persistent": [], "home_page_in_toc": False, "show_toc_level": 2, "show_navbar_depth": 1, "navigation_with_keys": False,
-    "pygments_light_style": "a11y-high-contrast-light", "pygments_dark_style": "a11y-high-contrast-dark",
+    "navbar_persistent": [],
+    "home_page_in_toc": False,
+    "show_toc_level": 2,
+    "show_navbar_depth": 1,
+    "navigation_with_keys": False,
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
 }
 
 

@@ -49,12 +49,17 @@ def notebooks() -> list[str]:
 
 @cache
 def face_of(folder: str) -> str | None:
-    "The chapter below which a folder of rooms lies: the one that exports the package's `__init__`; None for the ground floor."
-    return next((name for name in course.HOUSE if not course.is_room(name) and course.module_of(name) == f"{folder}.__init__"), None)
+    """The chapter below which a folder of rooms lies: the one that exports the package's `__init__`; None for the
+    ground floor."""
+    return next(
+        (name for name in course.HOUSE if not course.is_room(name) and course.module_of(name) == f"{folder}.__init__"),
+        None,
+    )
 
 
 def number(page: str) -> str:
-    "The number of a page: that of its file for a chapter, a letter in the appendix, its chapter's and its own for a room."
+    """The number of a page: that of its file for a chapter, a letter in the appendix, its chapter's and its own for
+    a room."""
     folder, _, room = page.rpartition("/")
     if room != page:
         face = face_of(folder) if page in course.HOUSE else None
@@ -70,10 +75,14 @@ def faults(nbs: Path) -> list[str]:
     there = {nb.relative_to(nbs).with_suffix("").as_posix() for nb in nbs.rglob("*.ipynb")
              if not any(part.startswith(".") for part in nb.relative_to(nbs).parts)} - {ROOT}
     listed = set(notebooks())
-    return ([f"nbs/{page}.ipynb: missing from the table of contents; add it to {place_for(page)}"
-             for page in sorted(there - listed)]
-            + [f"nbs/{page}.ipynb: no such notebook, but the table of contents lists it; take it out of {place_for(page)} or add the notebook"
-               for page in sorted(listed - there)])
+    return [
+        f"nbs/{page}.ipynb: missing from the table of contents; add it to {place_for(page)}"
+        for page in sorted(there - listed)
+    ] + [
+        f"nbs/{page}.ipynb: no such notebook, but the table of contents lists it; take it out of {place_for(page)} or "
+        f"add the notebook"
+        for page in sorted(listed - there)
+    ]
 
 
 def place_for(page: str) -> str:

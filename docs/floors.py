@@ -1,13 +1,16 @@
-"""The engine room: a page for each folder of rooms, written before Sphinx reads its sources. It lists the rooms with what
-each does, and puts them under it in the sidebar."""
+"""The engine room: a page for each folder of rooms, written before Sphinx reads its sources. It lists the rooms with
+what each does, and puts them under it in the sidebar."""
 import json
 from pathlib import Path
 
 import contents
 from api import title_and_line, write_files
 
-GROUND = ("Ground floor", "What every chapter and every other room may use: files, pictures, intervals, figures, networks, "
-          "checkpoints and experiments.")
+GROUND = (
+    "Ground floor",
+    "What every chapter and every other room may use: files, pictures, intervals, figures, networks, "
+    "checkpoints and experiments.",
+)
 
 
 def opening(nbs: Path, page: str) -> tuple[str, str]:
@@ -24,8 +27,11 @@ def heading(nbs: Path, folder: str) -> tuple[str, str]:
     if not face:
         return folder.capitalize(), "Rooms that a chapter to come will use."
     title, _ = opening(nbs, face)
-    return (f"Below {contents.number(face)}. {title}",
-            f"The chapter [{contents.number(face)}. {title}](../{face}.ipynb) teaches the idea; the machinery that it needs stands here.")
+    return (
+        f"Below {contents.number(face)}. {title}",
+        f"The chapter [{contents.number(face)}. {title}](../{face}.ipynb) teaches the idea; the machinery it needs "
+        f"stands here.",
+    )
 
 
 def floor_page(nbs: Path, folder: str) -> str:

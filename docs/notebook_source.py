@@ -1,5 +1,6 @@
-"""From a notebook of nbs/ to what myst-nb reads: nbdev's directives out of the code, alt text and captions onto figures,
-quiz questions and reference entries as directives, the table of contents on the first page. Nothing is executed.
+"""From a notebook of nbs/ to what myst-nb reads: nbdev's directives out of the code, alt text and captions onto
+figures, quiz questions and reference entries as directives, the table of contents on the first page. Nothing is
+executed.
 """
 import ast
 import json
@@ -18,7 +19,14 @@ from sphinx.util import logging as sphinx_logging
 
 logger = sphinx_logging.getLogger(__name__)
 HIDDEN = {"hide", "default_exp"}
-SETTINGS = ("warnings.", "os.environ.", "plt.rcParams", "pd.options.", "torch.set_printoptions", "_all_")  # what a setup cell may call or set
+SETTINGS = (
+    "warnings.",
+    "os.environ.",
+    "plt.rcParams",
+    "pd.options.",
+    "torch.set_printoptions",
+    "_all_",
+)  # what a setup cell may call or set
 ITALIC = re.compile(r"\*(?!\*)((?:[^*\n]|\n(?!\n))+)\*(?=\n\n|\s*$)")
 
 
@@ -27,7 +35,8 @@ def markdown_cell(text: str) -> dict:
 
 
 def split_caption(text: str) -> tuple[str, str]:
-    "A first paragraph that is wholly in italics, and the rest: what stands below a figure in a notebook is its caption."
+    """A first paragraph that is wholly in italics, and the rest: what stands below a figure in a notebook is its
+    caption."""
     found = ITALIC.match(text)
     return (found[1], text[found.end():].lstrip()) if found else ("", text)
 
@@ -45,7 +54,9 @@ def sets_up(statement: ast.stmt) -> bool:
         return ast.unparse(statement.value.func).startswith(SETTINGS)
     if isinstance(statement, ast.Assign):
         values = getattr(statement.value, "elts", [statement.value])
-        colours = bool(values) and all(isinstance(value, ast.Constant) and str(value.value).startswith("#") for value in values)
+        colours = bool(values) and all(
+            isinstance(value, ast.Constant) and str(value.value).startswith("#") for value in values
+        )
         return colours or ast.unparse(statement.targets[0]).startswith(SETTINGS)
     return isinstance(statement, (ast.Import, ast.ImportFrom))
 
@@ -75,7 +86,8 @@ def is_empty(output: dict) -> bool:
 
 
 def code_cell(cell: dict, caption: str) -> dict:
-    "A code cell without directives: hidden, or with alt text and caption (else the alt text's first sentence) of its figure."
+    """A code cell without directives: hidden, or with alt text and caption (else the alt text's first sentence) of
+    its figure."""
     found, metadata = directives(cell), dict(cell["metadata"])
     if HIDDEN & found.keys() or not code_of(cell):
         metadata["tags"] = ["remove-cell"]
@@ -84,7 +96,10 @@ def code_cell(cell: dict, caption: str) -> dict:
     if checks.has_picture(cell) and found.get("fig-alt"):
         caption = caption or plain(re.split(r"(?<=[.:])\s+(?=[A-Z])", found["fig-alt"])[0])
         plot = {"classes": "plot"} if "fig-paper" not in found and all(map(pictures.is_plot, cell["outputs"])) else {}
-        metadata["mystnb"] = metadata.get("mystnb", {}) | {"image": {"alt": found["fig-alt"], **plot}, "figure": {"caption": caption}}
+        metadata["mystnb"] = metadata.get("mystnb", {}) | {
+            "image": {"alt": found["fig-alt"], **plot},
+            "figure": {"caption": caption},
+        }
     outputs = [pictures.lighter(output) for output in cell["outputs"] if not is_empty(output)]
     return {**cell, "metadata": metadata, "source": code_of(cell), "outputs": outputs}
 
@@ -95,11 +110,17 @@ def convert(page: str, cells: list, reference: api.Reference) -> list[tuple[int,
     for i, cell in enumerate(cells):
         if cell["cell_type"] == "code":
             after = cells[i + 1] if i + 1 < len(cells) else {"cell_type": ""}
-            caption = split_caption(text_of(after))[0] if checks.has_picture(cell) and after["cell_type"] == "markdown" else ""
+            caption = (
+                split_caption(text_of(after))[0]
+                if checks.has_picture(cell) and after["cell_type"] == "markdown"
+                else ""
+            )
             made = code_cell(cell, caption)
             if is_setup(cell) and "remove-cell" not in made["metadata"].get("tags", []):
                 made = folded(made)
-                if out and out[-1][1]["metadata"].get("mystnb") == made["metadata"]["mystnb"]:  # one fold for neighbours
+                if (
+                    out and out[-1][1]["metadata"].get("mystnb") == made["metadata"]["mystnb"]
+                ):  # one fold for neighbours
                     made["source"] = f"{out.pop()[1]['source']}\n\n{made['source']}"
             out.append((i, made))
             if entries := reference.after_cell(page, i):
@@ -115,8 +136,12 @@ def with_map(cells, nbs: Path):
     "The first page with the map of the chapters in place of its plain list."
     notebooks = {page: json.loads((nbs / f"{page}.ipynb").read_text(encoding="utf-8"))["cells"]
                  for page in contents.notebooks() if (nbs / f"{page}.ipynb").exists()}
-    return [(i, {**cell, "source": chapter_map.markdown(notebooks)})
-            if cell["cell_type"] == "markdown" and cell["source"].startswith(chapter_map.HEADING) else (i, cell) for i, cell in cells]
+    return [
+        (i, {**cell, "source": chapter_map.markdown(notebooks)})
+        if cell["cell_type"] == "markdown" and cell["source"].startswith(chapter_map.HEADING)
+        else (i, cell)
+        for i, cell in cells
+    ]
 
 
 def faults(page: str, notebook: dict) -> list[str]:
@@ -126,8 +151,11 @@ def faults(page: str, notebook: dict) -> list[str]:
         if cell["cell_type"] == "markdown":
             found += [f"{checks.where(page, cells, i)}: {fault}" for fault in quiz.faults(text_of(cell))]
     if contents.number(page) and not chapter_map.time_of(cells):
-        found.append(f"{checks.where(page, cells, 0)}: the chapter does not say how long it takes; write 'It takes about ... seconds' "
-                     "into one of its first cells")
+        found.append(
+            f"{checks.where(page, cells, 0)}: the chapter does not say how long it takes; write 'It takes about ... "
+            f"seconds' "
+            "into one of its first cells"
+        )
     return found
 
 

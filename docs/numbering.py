@@ -1,4 +1,6 @@
-"Numbers: of a chapter before its title, of its figures and equations after that of the chapter. And marked predictions."
+"""Numbers: of a chapter before its title, of its figures and equations after that of the chapter. And marked
+predictions."""
+
 import contents
 from docutils import nodes
 

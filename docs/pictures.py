@@ -18,7 +18,8 @@ def on_paper(image: str) -> Image.Image:
 
 
 def is_plot(output: dict) -> bool:
-    "Whether an output of a cell holds no picture but lines on paper, whose lightness can be turned round on a dark page."
+    """Whether an output of a cell holds no picture but lines on paper, whose lightness can be turned round on a dark
+    page."""
     images = ["".join(data) for mime, data in output.get("data", {}).items() if mime in ("image/png", "image/jpeg")]
     return all((np.asarray(on_paper(image)).min(2) >= 250).mean() > PLOT for image in images)
 

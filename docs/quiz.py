@@ -95,13 +95,24 @@ class Question(SphinxDirective):
             else:
                 pieces[-1].append(line)
         question, *options, answer = [self.parsed(piece, offset) for piece, offset in zip(pieces, offsets)]
-        out = [raw(f'<div class="quiz" role="radiogroup" aria-labelledby="{name}" data-right="{escape(self.arguments[0])}">'
-                   f'<div class="quiz-question" id="{name}">'), *question, raw("</div>")]
+        out = [
+            raw(
+                f'<div class="quiz" role="radiogroup" aria-labelledby="{name}" '
+                f'data-right="{escape(self.arguments[0])}">'
+                f'<div class="quiz-question" id="{name}">'
+            ),
+            *question,
+            raw("</div>"),
+        ]
         for letter, option in zip("abcdefgh", options):
             out += [raw(f'<label class="quiz-option"><input type="radio" name="{name}" value="{letter}">'
                         f'<span class="quiz-letter">({letter})</span><div>'), *option, raw("</div></label>")]
-        return [*out, raw('<p class="quiz-verdict" role="status"></p><details class="quiz-answer"><summary>Answer</summary>'),
-                *answer, raw("</details></div>")]
+        return [
+            *out,
+            raw('<p class="quiz-verdict" role="status"></p><details class="quiz-answer"><summary>Answer</summary>'),
+            *answer,
+            raw("</details></div>"),
+        ]
 
 
 def raw(html):

@@ -133,7 +133,7 @@ def _earlier(file, config):
     return bundle
 
 # %% ../nbs/ground/experiments.ipynb #8ff0b779
-def repeat(run,  # function of a seed and of the settings; returns a dict of numbers
+def repeat(run,  # function of a seed and of the settings; returns a dict, mostly of numbers
            seeds,  # whole numbers
            file: str | Path,  # where the bundle is kept
            **config,  # settings that `run` gets by name
@@ -159,7 +159,8 @@ def summarise(bundle: dict,  # from `repeat` or `read_bundle`; its results are a
               confidence: float = 0.95,  # 0..1
              ) -> pd.DataFrame:  # a row for each number; columns mean, low, high, n
     "Means over seeds with their intervals; `n` counts the seeds that gave a finite number."
-    names = [name for name in bundle["results"][0] if name != "seed"]
+    names = [name for name, value in bundle["results"][0].items()
+             if (name != "seed") and isinstance(value, int | float | None)]
     rows = {}
     for name in names:
         values = [row[name] for row in bundle["results"] if row.get(name) is not None]

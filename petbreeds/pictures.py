@@ -12,6 +12,12 @@ from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from .files import PetsError, first_line
 
@@ -20,7 +26,8 @@ EXTENSIONS = {  # extension, in lower case: the format that it promises
     "jpg": "JPEG", "jpeg": "JPEG", "jpe": "JPEG", "jfif": "JPEG", "mpo": "JPEG",
     "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP", "tif": "TIFF", "tiff": "TIFF"}
 # What may be opened. MPO, a JPEG with further pictures behind it, comes through Pillow's reader of JPEG.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_READERS = (JpegImageFile, PngImageFile, WebPImageFile, GifImageFile, BmpImageFile, TiffImageFile)
+FORMATS = tuple(reader.format for reader in _READERS)
 MAX_PIXELS = 89_478_485  # Pillow's own guard against small files that are huge in memory
 MAX_BYTES = 2**28  # no picture file is larger than this
 

@@ -1,5 +1,5 @@
-"""The exercises of a chapter, as its notebook has them: the reader's cell with `...` in it, below it the folded cell that
-defines a check and calls it, below that the solution."""
+"""The exercises of a chapter, as its notebook has them: the reader's cell with `...` in it, below it the folded cell
+that defines a check and calls it, below that the solution."""
 import ast
 import json
 import re
@@ -17,11 +17,14 @@ def checks_in(code: str) -> list[str]:
 def calls_a_check(statement: ast.stmt) -> bool:
     "Whether a statement asks a check about the reader's answer."
     call = getattr(statement, "value", None)
-    return isinstance(statement, ast.Expr) and isinstance(call, ast.Call) and ast.unparse(call.func).startswith("check_")
+    return (
+        isinstance(statement, ast.Expr) and isinstance(call, ast.Call) and ast.unparse(call.func).startswith("check_")
+    )
 
 
 def pairs_in(cells: list) -> list[tuple[int, int]]:
-    "The places of the reader's cell, the last code cell before a check, and of the check's cell; for each exercise of a notebook."
+    """The places of the reader's cell, the last code cell before a check, and of the check's cell; for each exercise
+    of a notebook."""
     code = [i for i, cell in enumerate(cells) if cell["cell_type"] == "code"]
     return [(before, i) for before, i in zip(code, code[1:]) if checks_in("".join(cells[i]["source"]))]
 
@@ -33,7 +36,9 @@ class Exercises:
         self.sources = sources = ["".join(cell["source"]) for cell in cells]
         self.pairs = [(sources[reader], sources[check]) for reader, check in pairs_in(cells)]
         self.checks = [check[check.index("def check_"):] for _, check in self.pairs]
-        self.starts = [f"{reader}\n{self.calls(check)}" for reader, check in self.pairs]  # what runs when nothing is answered
+        self.starts = [
+            f"{reader}\n{self.calls(check)}" for reader, check in self.pairs
+        ]  # what runs when nothing is answered
         self.solutions = [code for text in sources for code in SOLUTION.findall(text)]
 
     @staticmethod

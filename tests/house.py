@@ -1,5 +1,6 @@
-"""The rules of the house, each a function over (house, sources) that returns one line for each breach: module or notebook,
-cell, what is wrong. `house` is the list of all notebooks in order of import, `sources` what `read` found of them."""
+"""The rules of the house, each a function over (house, sources) that returns one line for each breach: module or
+notebook, cell, what is wrong. `house` is the list of all notebooks in order of import, `sources` what `read` found
+of them."""
 import ast
 import json
 import re
@@ -101,13 +102,17 @@ def modules_by_name(sources) -> dict[str, Source]:
 
 
 def imports_of(source: Source, known, exported: bool | None = None) -> list[tuple[str, Source]]:
-    "(place, imported notebook) for each import of a module of the house, out of the cells and then out of the written module."
+    """(place, imported notebook) for each import of a module of the house, out of the cells and then out of the
+    written module."""
     found = [(source.at(i), known[name]) for i, code in source.code(exported)
              for name in sorted(imported(code, source.package)) if name in known]
     if exported is not False:
         there = {target.name for _, target in found}
-        found += [(f"{PACKAGE}/{source.module}", known[name]) for name in sorted(imported(source.written, source.package))
-                  if name in known and known[name].name not in there]
+        found += [
+            (f"{PACKAGE}/{source.module}", known[name])
+            for name in sorted(imported(source.written, source.package))
+            if name in known and known[name].name not in there
+        ]
     return [(place, target) for place, target in found if target.name != source.name]
 
 
@@ -122,7 +127,10 @@ def upward_imports(house, sources):
 def rooms_below_and_above(house, sources):
     "A room is imported by its face, itself or through others, or imports it; never both."
     known = modules_by_name(sources)
-    direct = {source.name: {target.name for _, target in imports_of(source, known, exported=True)} for source in sources.values()}
+    direct = {
+        source.name: {target.name for _, target in imports_of(source, known, exported=True)}
+        for source in sources.values()
+    }
 
     def reached(name):
         seen, waiting = set(), [name]
@@ -137,6 +145,26 @@ def rooms_below_and_above(house, sources):
     pairs = [(room, faces[room.module.split(".")[0]]) for room in rooms]
     return [f"nbs/{room.name}.ipynb: the room imports its face {PACKAGE}.{face.module}, and the face imports the room"
             for room, face in pairs if face.name in reached(room.name) and room.name in reached(face.name)]
+
+
+def names_taken(code: str) -> set[str]:
+    "The names that a piece of code imports from our package."
+    froms = [node for node in ast.walk(tree_of(code)) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in froms if node.level or (node.module or "").split(".")[0] == PACKAGE]
+    return {alias.asname or alias.name for node in ours for alias in node.names if alias.name != "*"}
+
+
+def unused_imports(house, sources):
+    "What is imported from our package is used or handed on in `_all_`; ruff looks at all other imports."
+    found = []
+    for source in sources.values():
+        trees = [tree_of(code) for _, code in source.code()]
+        nodes = [node for tree in trees for node in ast.walk(tree)]
+        used = {node.id for node in nodes if isinstance(node, ast.Name)}
+        used |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        for i, code in source.code():
+            found += [f"{source.at(i)}: {name} is imported but unused" for name in sorted(names_taken(code) - used)]
+    return found
 
 
 def names_bound(source: Source) -> set[str]:
@@ -187,8 +215,11 @@ def modules_without_a_notebook(house, sources):
     "A module that no notebook exports is left over from an earlier time."
     exported = {source.file for source in sources.values() if source.module}
     root = next(iter(sources.values())).root
-    return [f"{file.relative_to(root)}: no notebook exports this module; delete it" for file in sorted((root / PACKAGE).rglob("*.py"))
-            if file not in exported and file.name not in ("__init__.py", "_modidx.py")]
+    return [
+        f"{file.relative_to(root)}: no notebook exports this module; delete it"
+        for file in sorted((root / PACKAGE).rglob("*.py"))
+        if file not in exported and file.name not in ("__init__.py", "_modidx.py")
+    ]
 
 
 # Lessons and rooms
@@ -205,14 +236,20 @@ def lessons_of_machinery(house, sources):
             exported = sum(lines_of(code) for _, code in source.code(exported=True))
             every = sum(lines_of(code) for _, code in source.code())
             if exported > MOST_EXPORTED * every:
-                found.append(f"nbs/{source.name}.ipynb: {exported} of {every} lines of code are exported ({exported / every:.0%}, "
-                             "at most a third); move machinery into a room")
+                found.append(
+                    f"nbs/{source.name}.ipynb: {exported} of {every} lines of code are exported "
+                    f"({exported / every:.0%}, "
+                    "at most a third); move machinery into a room"
+                )
     return found
 
 
 def rooms_without_a_test(house, sources):
-    return [f"nbs/{source.name}.ipynb: the room has no cell that tests it; assert something in one that is not exported"
-            for source in sources.values() if is_room(source.name) and not any(TEST.search(code) for _, code in source.code(exported=False))]
+    return [
+        f"nbs/{source.name}.ipynb: the room has no cell that tests it; assert something in one that is not exported"
+        for source in sources.values()
+        if is_room(source.name) and not any(TEST.search(code) for _, code in source.code(exported=False))
+    ]
 
 
 def rooms_without_prose(house, sources):
@@ -220,7 +257,10 @@ def rooms_without_prose(house, sources):
     for source in sources.values():
         words = len(re.sub(r"^(#|>).*$", "", source.prose(), flags=re.M).split())
         if is_room(source.name) and words < FEWEST_WORDS:
-            found.append(f"nbs/{source.name}.ipynb: the room has {words} words of prose besides its headings; say why it is as it is")
+            found.append(
+                f"nbs/{source.name}.ipynb: the room has {words} words of prose besides its headings; say why it is as "
+                f"it is"
+            )
     return found
 
 
@@ -245,7 +285,10 @@ def lopsided_quizzes(house, sources):
         letters = [right for _, options, right, _ in quiz.questions(source.prose()) if options]
         letter, n = Counter(letters).most_common(1)[0] if letters else ("", 0)
         if len(letters) >= SMALL_QUIZ and n > MOST_OF_ONE_LETTER * len(letters):
-            found.append(f"nbs/{source.name}.ipynb: {n} of {len(letters)} right answers of the quiz are ({letter}); shuffle the options")
+            found.append(
+                f"nbs/{source.name}.ipynb: {n} of {len(letters)} right answers of the quiz are ({letter}); shuffle the "
+                f"options"
+            )
     return found
 
 
@@ -274,11 +317,26 @@ def exercises_that_answer(house, sources):
             name = checks_in(text_of(source.cells[check]))[0]
             cell = source.cells[reader]
             if not is_empty(code_of(cell)):
-                found.append(f"{source.at(reader)}: the reader's cell before {name} does not start empty; leave only `...` to fill in")
+                found.append(
+                    f"{source.at(reader)}: the reader's cell before {name} does not start empty; leave only `...` to "
+                    f"fill in"
+                )
             elif cell.get("outputs"):
                 found.append(f"{source.at(reader)}: the reader's cell before {name} stores an output")
     return found
 
 
-RULES = [upward_imports, rooms_below_and_above, rooms_named_like_a_function, heavy_imports, modules_without_a_notebook,
-         lessons_of_machinery, rooms_without_a_test, rooms_without_prose, wide_cells, lopsided_quizzes, exercises_that_answer]
+RULES = [
+    upward_imports,
+    rooms_below_and_above,
+    rooms_named_like_a_function,
+    unused_imports,
+    heavy_imports,
+    modules_without_a_notebook,
+    lessons_of_machinery,
+    rooms_without_a_test,
+    rooms_without_prose,
+    wide_cells,
+    lopsided_quizzes,
+    exercises_that_answer,
+]

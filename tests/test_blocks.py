@@ -1,11 +1,17 @@
-"why_no_batch on each fault and on sound blocks of every kind; the exercises of chapter 3."
+"why_no_batch on each fault and on sound blocks of every kind; profiles; pet_dls; the exercises of chapter 3."
+import json
+import logging
 import math
 import multiprocessing.process
 import random
 import re
 import shutil
 import tempfile
+import unicodedata
+from copy import deepcopy
+from dataclasses import asdict, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from textwrap import fill
 
@@ -14,15 +20,17 @@ import pandas as pd
 import pytest
 import torch
 from fastai.vision.all import (BBoxBlock, BBoxLblBlock, CategoryBlock, ColReader, DataBlock, FuncSplitter, GrandparentSplitter, ImageBlock,
-                               IndexSplitter, ItemTransform, L, MaskBlock, MultiCategoryBlock, Normalize, Pipeline, PILImage,
-                               PILImageBW, RandomResizedCrop, RandomSplitter, RatioResize, RegexLabeller, RegressionBlock,
-                               Resize, TfmdDL, Transform, TransformBlock, aug_transforms, get_image_files, imagenet_stats,
-                               parent_label, using_attr)
+                               ItemTransform, MaskBlock, MultiCategoryBlock, Normalize, Pipeline, PILImage,
+                               PILImageBW, RandomResizedCrop, RandomResizedCropGPU, RandomSplitter, RatioResize, RegexLabeller,
+                               RegressionBlock, Resize, TensorImage, TfmdDL, Transform, TransformBlock, aug_transforms,
+                               error_rate, get_image_files, imagenet_stats, parent_label, using_attr, vision_learner)
 from PIL import Image
 from exercises import Exercises
 
-from petbreeds.blocks import Profile, breed_splitter, pet_block, why_no_batch
-from petbreeds.layout import breed_of, usable_images
+from petbreeds.blocks import (FROM_SCRATCH, PROFILES, OpenPicture, Profile, Schedule, batch_size, pet_block, pet_dls, pet_rows,
+                              profile_for, split_by_part, why_no_batch, with_options, workers_for)
+from petbreeds.files import PetsError
+from petbreeds.layout import DataError, breed_of, usable_images
 
 ROOT = Path(__file__).parents[1]
 BREEDS = ("Bengal", "Sphynx", "beagle")
@@ -107,6 +115,8 @@ FAULTS = {
     "splitter returns items": (dict(splitter=lambda files: (files[:9], files[9:])), ["splitter fails", "positions"]),
     "splitter returns one list": (dict(splitter=lambda files: [[0, 1, 2]]), ["1 list"]),
     "items in both parts": (dict(splitter=lambda files: (range(12), range(9, 12))), ["3 of 12 items into both"]),
+    "items in training and test": (dict(splitter=lambda files: (range(9), [9], range(8, 12))), ["1 of 12 items into both training and test"]),
+    "three parts, none to train on": (dict(splitter=lambda files: ([], [0], range(1, 12))), ["no item for training"]),
     "a position too far": (dict(splitter=lambda files: ([0, 1, 2, 4, 5, 8, 9], [3, 12])), ["position 12", "0 to 11"]),
     "item transform fails": (dict(item_tfms=[Resize(32), Boom]), ["Boom fails on Bengal_2.jpg", "no luck"]),
     "batch transform fails": (dict(batch_tfms=Normalize.from_stats([0.5] * 2, [0.5] * 2, cuda=False)), ["Normalize fails on a mini-batch of (8, 3, 32, 32)"]),
@@ -185,6 +195,7 @@ SOUND_KINDS = {
     "grey": dict(blocks=(ImageBlock(PILImageBW), CategoryBlock)),
     "masks as positions": dict(splitter=lambda files: ([i % 4 > 0 for i in range(12)], [i % 4 == 0 for i in range(12)])),
     "a third part": dict(splitter=lambda files: ([1, 2, 5, 6, 9, 10], [3, 7, 11], [0, 4, 8])),
+    "a third part, and no second": dict(splitter=lambda files: ([1, 2, 5, 6, 9, 10], [], [0, 4, 8])),
     "unknown classes allowed": dict(blocks=(ImageBlock, CategoryBlock(add_na=True)),
                                     splitter=FuncSplitter(lambda file: breed_of(file) == "beagle")),
     "several labels": dict(blocks=(ImageBlock, MultiCategoryBlock), get_y=lambda file: ["pet", breed_of(file)]),
@@ -206,7 +217,9 @@ def test_sound_blocks_of_all_kinds_are_well(pets, kind):
     said = diagnose(pets, **changes)
     assert said.startswith("all is well: "), said
     dls = DataBlock(**{**SOUND, **changes}).dataloaders(pets, bs=4, num_workers=0)
-    dls.train.one_batch(), dls.valid.one_batch()
+    for loader in dls:
+        if len(loader.dataset):
+            loader.one_batch()
 
 
 def test_table_as_source(pets):
@@ -233,9 +246,23 @@ def test_items_left_out_are_counted(pets):
     assert "9 items to train on, 1 to validate, 2 left out;" in diagnose(pets, splitter=lambda files: ([1, 2, 3, 5, 6, 7, 9, 10, 11], [0]))
 
 
+def test_a_third_part_is_counted(pets):
+    said = diagnose(pets, splitter=lambda files: ([1, 2, 5, 6, 9, 10], [], [0, 4, 8]))
+    assert said.startswith("all is well: 6 items to train on, 0 to validate, 3 to test, 3 left out;")
+
+
+def test_a_class_that_only_the_test_has_is_named(pets):
+    only = [i for i in range(12) if i >= 8]  # all beagles
+    said = diagnose(pets, splitter=lambda files: (range(2, 8), [0, 1], only))
+    assert "'beagle' (beagle_1.jpg" in said and "no training item has it" in said
+
+
+TINY = Profile("folder", item_size=40, size=32, bs=8, arch="papernet", pretrained=False, schedule=Schedule(1, 0, 1e-3))
+
+
 def test_our_own_block_is_well(pets):
-    profile = Profile("folder", item_size=40, size=32, bs=8, arch="lcnet_050", weights="none", epochs=1, freeze_epochs=0, lr=1e-3)
-    assert "(8, 3, 32, 32)" in why_no_batch(pet_block(profile, breed_splitter()), pets)
+    said = why_no_batch(pet_block(TINY), pets)
+    assert said.startswith("all is well: 9 items to train on, 0 to validate, 3 to test;") and "(8, 3, 32, 32)" in said
 
 
 def test_nothing_is_changed(pets, monkeypatch):
@@ -275,9 +302,314 @@ def test_what_it_does_not_know_it_says(pets):
     assert said.startswith("ArithmeticError: odd; ") and "summary" in said
 
 
+# Profiles
+
+def test_each_source_says_what_it_is(tmp_path):
+    "In a file; the name of the folder plays no part."
+    for name, source in {"paperpets.json": "paper", "petbreeds.json": "oxford"}.items():
+        folder = tmp_path / f"oxford-iiit-pet-{source}"
+        folder.mkdir()
+        (folder / name).write_text(json.dumps({"source": source}))
+        assert profile_for(folder) == PROFILES[source]
+    (tmp_path / "paperpets").mkdir()
+    assert profile_for(tmp_path / "paperpets") == PROFILES["folder"]
+    assert profile_for("paper") == PROFILES["paper"] and profile_for("oxford") == PROFILES["oxford"]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_profiles_make_sense(name):
+    profile = PROFILES[name]
+    assert profile.name == name and profile.item_size > profile.size and profile.pretrained
+    assert Profile(**{**asdict(profile), "schedule": Schedule(**asdict(profile)["schedule"])}) == profile
+
+
+@pytest.mark.parametrize("option, value", [("epochs", 7), ("epochs", 0), ("freeze_epochs", 3), ("freeze_epochs", 0), ("lr", 0.1)])
+@pytest.mark.parametrize("from_scratch", [False, True])
+def test_what_a_user_asks_for_is_never_overwritten(option, value, from_scratch):
+    changed = with_options(PROFILES["paper"], from_scratch=from_scratch, **{option: value})
+    before = FROM_SCRATCH if from_scratch else PROFILES["paper"].schedule
+    assert changed.schedule == replace(before, **{option: value})
+    assert changed.pretrained is not from_scratch
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("size", [32, 100, 224, 512])
+def test_items_keep_their_proportion(name, size):
+    before = PROFILES[name]
+    after = with_options(before, size=size)
+    assert after.size == size and abs(after.item_size - size * before.item_size / before.size) <= 0.5
+    assert replace(after, size=before.size, item_size=before.item_size) == before
+
+
+def test_other_options():
+    paper = PROFILES["paper"]
+    assert with_options(paper) == paper
+    assert with_options(paper, arch="resnet34", bs=5) == replace(paper, arch="resnet34", bs=5)
+
+
+# pet_dls
+
+def draw(folder, counts, lists=None):
+    "Pictures of breeds, and lists if `lists` says what is in them: {part: names}."
+    (folder / "images").mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    for breed, count in counts.items():
+        for number in range(1, count + 1):
+            pixels = draw.integers(0, 255, (50, 60, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "images" / f"{breed}_{number}.jpg")
+    for part, names in (lists or {}).items():
+        (folder / "annotations").mkdir(exist_ok=True)
+        (folder / "annotations" / f"{part}.txt").write_text("".join(f"{name} 1 1 1\n" for name in names))
+    return folder
+
+
+def counts_of(dls):
+    return [len(loader.dataset) for loader in dls]
+
+
+def make(folder, profile=TINY, **how):
+    return pet_dls(folder, profile, workers=0, device="cpu", **how)
+
+
+def test_three_parts(tmp_path):
+    "Of ten pictures two are for the test, and a fifth of the rest for validation."
+    dls = make(draw(tmp_path / "pets", {"beagle": 10, "Bombay": 10}))
+    assert counts_of(dls) == [12, 4, 4]
+    assert dls.vocab == ["Bombay", "beagle"]
+    assert dls.profile == TINY and dls.seed == 42 and dls.path == tmp_path / "pets"
+    for loader, part in zip(dls, ("train", "valid", "test")):
+        rows = dls.table[dls.table["part"] == part]
+        assert list(loader.dataset.items["file"]) == list(rows["file"])
+        assert all(breed_of(file) == label for file, label in zip(rows["file"], rows["label"]))
+
+
+def test_lists_decide_the_test(tmp_path):
+    names = [f"{breed}_{number}" for breed in ("beagle", "Bombay") for number in range(1, 11)]
+    folder = draw(tmp_path / "pets", {"beagle": 11, "Bombay": 10}, {"trainval": names[::2], "test": names[1::2]})
+    dls = make(folder)
+    assert counts_of(dls) == [8, 2, 10]
+    assert {Path(file).stem for file in dls[2].dataset.items["file"]} == set(names[1::2])
+    assert dls.table["part"].tolist().count("") == 1  # beagle_11, which is in no list
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_pictures_that_judge_do_not_change(tmp_path, part):
+    dls = make(draw(tmp_path / "pets", {"beagle": 10, "Bombay": 10}))
+    assert torch.equal(dls[part].one_batch()[0], dls[part].one_batch()[0])
+    assert not torch.equal(dls.train.one_batch()[0], dls.train.one_batch()[0])
+    assert len(dls[part].dataset) == 4 and sum(len(labels) for _, labels in dls[part]) == 4
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_crops_treat_the_test_like_validation(part):
+    batch = TensorImage(torch.rand(2, 3, 60, 90))
+    middle = RandomResizedCropGPU(32, min_scale=0.2)(batch, split_idx=part)
+    assert torch.equal(middle, RandomResizedCropGPU(32, min_scale=0.9)(batch, split_idx=1))
+    picture = PILImage.create(np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8))
+    assert np.array_equal(Resize(32)(picture, split_idx=part), Resize(32)(picture, split_idx=1))
+
+
+def test_one_crop_for_the_whole_mini_batch():
+    "What the chapter says of RandomResizedCropGPU, and why items are cropped before."
+    batch = TensorImage(torch.rand(1, 3, 64, 64)).repeat(4, 1, 1, 1)
+    cropped = RandomResizedCropGPU(32, min_scale=0.2)(batch, split_idx=0)
+    assert all(torch.equal(row, cropped[0]) for row in cropped)
+
+
+def test_the_seed_fixes_split_order_and_augmentation(tmp_path):
+    folder = draw(tmp_path / "pets", {"beagle": 20, "Bombay": 20})
+    first, again, other = (make(folder, seed=seed) for seed in (7, 7, 8))
+    assert first.table.equals(again.table) and not first.table.equals(other.table)
+    first, again = (make(folder, seed=7).train.one_batch() for _ in range(2))
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+
+
+def test_no_normalize_in_the_block_and_the_network_brings_its_own(pets):
+    dls = make(pets)
+    assert not any(isinstance(tfm, Normalize) for tfm in dls.after_batch.fs)
+    learn = vision_learner(dls, "papernet", metrics=error_rate)
+    assert [type(tfm) for tfm in learn.dls.after_batch.fs].count(Normalize) == 1
+
+
+def test_an_epoch_without_validation_and_a_test_after_it(pets):
+    "Nine pictures train, none validates, three are the test."
+    dls = make(pets)
+    assert counts_of(dls) == [9, 0, 3]
+    learn = vision_learner(dls, "papernet", metrics=error_rate)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+        loss, error = learn.validate(ds_idx=2)
+        probabilities, labels = learn.get_preds(ds_idx=2)
+    assert math.isfinite(loss) and 0 <= error <= 1
+    assert probabilities.shape == (3, 3) and [dls.vocab[i] for i in labels] == list(dls[2].dataset.items["label"])
+
+
+# New pictures, as plain fastai takes them
+
+def as_tensor_image(file):
+    return TensorImage(torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1))
+
+
+WAYS = {"path": Path, "string": str, "bytes": Path.read_bytes, "Pillow": Image.open, "fastai": PILImage.create,
+        "array": lambda file: np.array(Image.open(file)), "tensor": lambda file: torch.from_numpy(np.array(Image.open(file))),
+        "TensorImage": as_tensor_image}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_pictures_in_every_form(pets, way):
+    dls = make(pets)
+    learn = vision_learner(dls, "papernet", metrics=error_rate)
+    files = images(pets / "images")[:3]
+    items = [WAYS[way](file) for file in files]
+    batch, expected = (dls.test_dl(some, bs=3, num_workers=0).one_batch()[0] for some in (items, files))
+    assert batch.shape == (3, 3, 32, 32) and torch.equal(batch, expected)
+    with learn.no_bar():
+        label, number, probabilities = learn.predict(items[0])
+    assert label == dls.vocab[int(number)] and abs(float(probabilities.sum()) - 1) < 1e-5
+
+
+def test_rows_with_labels_are_a_test_set(pets):
+    dls = make(pets)
+    rows = pet_rows(pets)
+    _, labels = dls.test_dl(rows, with_labels=True, bs=12, num_workers=0).one_batch()
+    assert [dls.vocab[i] for i in labels] == list(rows["label"])
+
+
+def test_what_cannot_be_opened_is_refused_in_one_line(pets, tmp_path):
+    (tmp_path / "notes.jpg").write_text("no picture")
+    with pytest.raises(PetsError) as error:
+        OpenPicture()(tmp_path / "notes.jpg")
+    assert "\n" not in str(error.value) and "notes.jpg" in str(error.value)
+
+
+def test_pictures_come_upright_in_rgb_and_over_white(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (60, 40)).save(tmp_path / "lying.jpg", exif=exif)
+    Image.new("RGBA", (10, 10), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    lying, clear = OpenPicture()(tmp_path / "lying.jpg"), OpenPicture()(tmp_path / "clear.png")
+    assert type(lying) is PILImage and lying.size == (40, 60) and lying.mode == "RGB"
+    assert clear.getpixel((3, 3)) == (255, 255, 255)
+
+
+# Bad data
+
+def one_line(error, *words):
+    assert "\n" not in str(error.value) and all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_empty_folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError) as error:
+        make(tmp_path)
+    one_line(error, str(tmp_path))
+
+
+def test_one_breed(tmp_path):
+    with pytest.raises(DataError) as error:
+        make(draw(tmp_path / "a", {"beagle": 6}))
+    one_line(error, "only one breed, beagle", "two breeds")
+
+
+def test_breed_without_training_picture(tmp_path):
+    trained = [f"{breed}_{number}" for breed in ("beagle", "Bombay") for number in (1, 2)]
+    folder = draw(tmp_path / "a", {"beagle": 3, "Bombay": 3, "pug": 2}, {"trainval": trained, "test": ["beagle_3", "pug_1", "pug_2"]})
+    with pytest.raises(DataError) as error:
+        make(folder)
+    one_line(error, "no training picture of pug", str(folder))
+
+
+def notices(caplog, level="INFO"):
+    return [record.getMessage() for record in caplog.records if record.name == "petbreeds" and record.levelno >= getattr(logging, level)]
+
+
+@pytest.fixture
+def said(caplog):
+    caplog.set_level(logging.INFO, logger="petbreeds")
+    return caplog
+
+
+def test_a_breed_with_one_picture_trains_and_counts_in_no_error(tmp_path, said):
+    dls = make(draw(tmp_path / "a", {"beagle": 10, "Bombay": 10, "pug": 1}))
+    assert "only one usable picture of pug: it trains, and counts in no error" in notices(said, "WARNING")
+    assert "pug" in dls.vocab and "pug_1" in [Path(file).stem for file in dls.train_ds.items["file"]]
+    assert not any("pug" in line for line in notices(said) if "only one" not in line)
+
+
+def test_breeds_that_an_error_leaves_out_are_said(tmp_path, said):
+    make(draw(tmp_path / "a", {"beagle": 10, "Bombay": 10, "pug": 3}))
+    assert "no validation picture of pug: the validation error says nothing about them" in notices(said)
+    assert not any("no test picture" in line for line in notices(said))
+
+
+def test_nothing_to_validate_is_said(pets, said):
+    make(pets)
+    assert any(line.startswith("no validation pictures") for line in notices(said))
+
+
+def test_lists_without_a_test_picture_of_a_breed(tmp_path, said):
+    trained = [f"{breed}_{number}" for breed in ("beagle", "Bombay") for number in (1, 2)]
+    make(draw(tmp_path / "a", {"beagle": 3, "Bombay": 2}, {"trainval": trained, "test": ["beagle_3"]}))
+    assert "no test picture of Bombay: the test error says nothing about them" in notices(said)
+
+
+def test_a_sound_folder_needs_no_warning(tmp_path, said):
+    make(draw(tmp_path / "a", {"beagle": 20, "Bombay": 20}), replace(TINY, bs=2))
+    assert notices(said, "WARNING") == []
+
+
+def test_two_pictures_are_the_least(tmp_path, said):
+    dls = make(draw(tmp_path / "a", {"beagle": 1, "Bombay": 1}))
+    assert counts_of(dls) == [2, 0, 0] and len(list(dls.train)) == 1
+    assert any(line == "only 2 training pictures: mini-batches of 2 instead of 8" for line in notices(said))
+
+
+@pytest.mark.parametrize("bs", [1, 10, 500])
+def test_mini_batch_that_does_not_fit(pets, bs):
+    with pytest.raises(DataError) as error:
+        make(pets, bs=bs)
+    one_line(error, f"mini-batches of {bs}", "2 to 9")
+
+
+@pytest.mark.parametrize("n_train, size", [(2, 2), (17, 2), (40, 5), (64, 8), (5000, 8)])
+def test_small_sets_get_smaller_mini_batches(n_train, size):
+    assert batch_size(TINY, n_train) == size and n_train // size >= min(8, n_train // 2)
+
+
+def test_last_mini_batch_of_one_is_dropped(pets):
+    assert [len(labels) for _, labels in make(pets, bs=8).train] == [8]  # of nine
+
+
+def test_parts_follow_the_column():
+    rows = pd.DataFrame({"part": ["test", "train", "", "valid", "train"]})
+    assert split_by_part(rows) == [[1, 4], [3], [0]]
+
+
+def test_labels_keep_their_letters(tmp_path):
+    "Names that a Mac has written in another normal form are the same breed."
+    folder = draw(tmp_path / "a", {"malm\u00f6_hund": 4, "beagle": 4})
+    for file in sorted((folder / "images").glob("malm*"))[:2]:
+        file.rename(file.with_name(unicodedata.normalize("NFD", file.name)))
+    assert make(folder).vocab == ["beagle", "malm\u00f6_hund"]
+
+
+def test_workers(monkeypatch):
+    monkeypatch.setattr("petbreeds.blocks.defaults.cpus", 32)
+    assert (workers_for("cpu"), workers_for("cuda")) == (2, 16)
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: "spawn")
+    assert workers_for("cuda") == 0
+
+
 # The exercises of the chapter: its own check cells, run on its own solutions and on the usual wrong answers.
 
 EXERCISES = Exercises("03_datablock")
+
+
+def by_breed(items):
+    "Every fourth picture of each breed is for validation: what a split that knows breeds, and no animals, does."
+    breeds = [Path(item).stem.split("_")[0] for item in items]
+    valid = [i for i, breed in enumerate(breeds) if breeds[:i].count(breed) % 4 == 0]
+    return [i for i in range(len(items)) if i not in valid], valid
 
 
 @pytest.fixture
@@ -285,7 +617,9 @@ def chapter(pets):
     "What the exercises use, and the check cells; `pets` is the clean folder."
     space = {}
     exec("from fastai.vision.all import *\nfrom petbreeds.blocks import *\nfrom petbreeds.layout import *", space)
-    space |= dict(clean=pets, sorted_images=images, last="beagle", math=math, fill=fill, tempfile=tempfile, random=random)
+    space |= dict(clean=pets, sorted_images=images, last="beagle", math=math, fill=fill, tempfile=tempfile, random=random,
+                  product=product, deepcopy=deepcopy, by_breed=by_breed)
+    space |= dict.fromkeys(("repaired", "by_folder", "batches_of", "my_splitter"), ...)
     for source in EXERCISES.sources:
         if found := re.search(r"^def tell\(.*?(?=^\S)", source, re.M | re.S):
             exec(found[0], space)
@@ -305,7 +639,7 @@ def test_solution_passes(chapter, capsys, solution):
 def given(check, answer):
     "A block of exercise 1 or 2 with some arguments replaced; answers of other exercises as they are."
     if check == "repaired":
-        return f"DataBlock(**(dict(blocks=(ImageBlock, CategoryBlock), get_items=sorted_images, get_y=breed_of, splitter=breed_splitter(), item_tfms=Resize(64)) | dict({answer})))"
+        return f"DataBlock(**(dict(blocks=(ImageBlock, CategoryBlock), get_items=sorted_images, get_y=breed_of, splitter=RandomSplitter(seed=3), item_tfms=Resize(64)) | dict({answer})))"
     if check == "folders":
         return f"DataBlock(**(dict(blocks=(ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=GrandparentSplitter(), item_tfms=Resize(32)) | dict({answer})))"
     return answer
@@ -313,6 +647,7 @@ def given(check, answer):
 
 ANIMALS = """lambda items: (lambda held: ([i for i, f in enumerate(items) if f.stem.rsplit('_', 1)[0] not in held],
            [i for i, f in enumerate(items) if f.stem.rsplit('_', 1)[0] in held]))({held})"""
+FIRST_OF_EACH = "{min(g.stem.rsplit('_', 1)[0] for g in items if g.stem.rsplit('_', 2)[0] == f.stem.rsplit('_', 2)[0]) for f in items}"
 
 
 @pytest.mark.parametrize("check, answer", [
@@ -325,7 +660,7 @@ ANIMALS = """lambda items: (lambda held: ([i for i, f in enumerate(items) if f.s
     ("folders", "get_items=lambda folder: get_files(folder, extensions='.jpg')"),
     ("batches", "lambda n, v, bs: [n // bs, -(-v // bs)]"),
     ("batches", "lambda n, v, bs: (int(n / bs), (v + bs - 1) // bs)"),
-    ("animals", ANIMALS.format(held="{'pug_Ida', 'Bengal_Otto', 'shiba_inu_Max'}")),
+    ("animals", ANIMALS.format(held=FIRST_OF_EACH)),
 ])
 def test_other_right_answers_pass(chapter, capsys, check, answer):
     chapter[f"check_{check}"](eval(given(check, answer), chapter))
@@ -352,14 +687,19 @@ def test_other_right_answers_pass(chapter, capsys, check, answer):
     ("batches", "lambda n, v, bs: (n // bs, v // bs)", "validation the last"),
     ("batches", "lambda n, v, bs: (-(-n // bs), -(-v // bs))", "training the last"),
     ("batches", "lambda n, v, bs: (n // bs, v // bs + 1)", "divides evenly"),
-    ("batches", "lambda n, v, bs: (n / bs, v / bs)", "no parts"),
+    ("batches", "lambda n, v, bs: (n / bs, v / bs)", "is no mini-batch"),
     ("batches", "lambda n, v, bs: (-(-v // bs), n // bs)", "training comes first"),
     ("batches", "lambda n, v, bs: (n, v)", "how often"),
     ("batches", "lambda n, v, bs: n // bs", "two numbers"),
     ("batches", "lambda n, v, bs: None", "two numbers"),
     ("animals", "RandomSplitter(seed=42)", "is in both parts"),
     ("animals", "RandomSplitter()", "differently"),
-    ("animals", "breed_splitter()", "both parts|held back"),
+    ("animals", "by_breed", "is in both parts"),
+    ("animals", ANIMALS.format(held="{'pug_Ida', 'Bengal_Otto', 'shiba_inu_Max'}"), "expected one animal of each breed"),
+    ("animals", "lambda items: 1 / 0", "raises ZeroDivisionError"),
+    ("batches", "lambda n, v, bs: {(100, 30, 8): (12, 4), (96, 32, 8): (12, 4), (7, 3, 8): (0, 1), (740, 740, 32): (23, 24)}[n, v, bs]",
+     "KeyError"),
+    ("batches", "lambda n: n", "TypeError"),
     ("animals", "FuncSplitter(lambda file: file.stem.startswith('pug'))", "a breed is only in validation"),
     ("animals", "FuncSplitter(lambda file: '_Otto_' in file.stem and 'pug' in file.stem)", "one animal of each breed"),
     ("animals", "RandomSplitter(valid_pct=0, seed=1)", "none"),

@@ -19,8 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from petbreeds.layout import (EXTENSIONS, FAULTS, MAX_PIXELS, OXFORD, Archive, DataError, audit, breed_of, get_pets,
-                              official_splitter, pets_table, species_of, usable_images)
+from petbreeds.files import PetsError
+from petbreeds.layout import (FAULTS, DataError, audit, breed_of, get_pets, kind_of, pets_table, set_aside, species_of,
+                              split_parts, usable_images)
+from petbreeds.layout.archive import OXFORD, Archive
+from petbreeds.pictures import EXTENSIONS, MAX_PIXELS
 
 NAMES = [f"{breed}_{number}" for breed in ("Abyssinian", "Egyptian_Mau", "pug", "american_pit_bull_terrier")
          for number in (1, 2, 13)]
@@ -117,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     "A server on loopback; the waits between tries are left out."
-    monkeypatch.setattr("petbreeds.layout.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("petbreeds.layout.archive.time.sleep", lambda seconds: None)
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -159,8 +162,9 @@ def test_two_archives_make_one_folder(server, tmp_path):
     parts = [{name: data for name, data in every.items() if name.startswith(start)} for start in ("images", "annotations")]
     archives = [server.put(f"/{i}.tar.gz", tgz(part, tmp_path / "part.tgz")) for i, part in enumerate(parts)]
     path = fetch(tmp_path / "home", tuple(archives))
-    train, valid = official_splitter(path, say=lambda line: None)([file.name for file in usable_images(path)])
-    assert len(usable_images(path)) == len(NAMES) and len(train) == len(valid) == 1
+    table = pets_table(path)
+    assert len(usable_images(path)) == len(table) == len(NAMES)
+    assert table.part.value_counts().to_dict() == {"": len(NAMES) - 2, "train": 1, "test": 1}
 
 
 def test_second_call_downloads_nothing(server, archive, tmp_path):
@@ -308,7 +312,8 @@ def test_disk_that_fills_up_meanwhile(server, archive, tmp_path):
     known = server.put("/pets.tgz", archive)
     code = f"""
 import resource
-from petbreeds.layout import Archive, DataError, get_pets
+from petbreeds.layout import DataError, get_pets
+from petbreeds.layout.archive import Archive
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 try:
     get_pets("oxford", home={str(tmp_path / "home")!r}, mirrors=(({known!r},),))
@@ -360,7 +365,7 @@ def test_folder_that_may_not_be_read(pets, folder, monkeypatch):
         if Path(path) == closed:
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
-    monkeypatch.setattr("petbreeds.layout.os.listdir", listdir)
+    monkeypatch.setattr("petbreeds.layout.sources.os.listdir", listdir)
     with pytest.raises(DataError) as error:
         get_pets(pets)
     assert f"cannot read {closed}: Permission denied" in one_line(error)
@@ -373,10 +378,8 @@ def test_other_breeds_and_no_annotations(tmp_path):
     path = get_pets(tmp_path)
     assert len(usable_images(path)) == 4 and len(audit(path)) == 0
     table = pets_table(path).set_index("file")
-    assert list(table.loc["border_collie_1.png"]) == ["border_collie", "dog", ""]
-    with pytest.raises(DataError) as error:
-        official_splitter(path)
-    assert "random split" in one_line(error)
+    assert table.loc["images/border_collie_1.png"].to_dict() == {"label": "border_collie", "part": "train"}
+    assert table.loc["images/Manx_1.JPG", "label"] == "Manx" and sorted(table[table.label == "Manx"].part) == ["test", "train"]
 
 
 # ---------------------------------------------------------------- drawn pictures
@@ -389,8 +392,7 @@ def test_paper_is_drawn_once_and_found_again(tmp_path, monkeypatch):
     drawn = {file: file.stat().st_mtime_ns for file in path.rglob("*.jpg")}
     assert get_pets("paper", per_breed=2, scale=0.1) == path
     assert drawn == {file: file.stat().st_mtime_ns for file in path.rglob("*.jpg")}
-    train, valid = official_splitter(path)(usable_images(path))
-    assert len(train) == len(valid) == 37
+    assert pets_table(path).part.value_counts().to_dict() == {"train": 37, "test": 37}
     assert get_pets("paper", per_breed=2, scale=0.1, seed=1) != path
 
 
@@ -531,31 +533,200 @@ def test_audit_leaves_no_trace_on_stderr(dirty, capfd):
     assert capfd.readouterr().err == ""
 
 
-# ---------------------------------------------------------------- the official split
+# ---------------------------------------------------------------- the table: labels and parts
 
-def test_official_split(pets):
-    items = list(usable_images(pets))
-    random.Random(0).shuffle(items)
-    said = []
-    train, valid = official_splitter(pets, say=said.append)(items)
-    assert {items[i].stem.rsplit("_", 1)[1] for i in train} == {"1", "2"}
-    assert {items[i].stem.rsplit("_", 1)[1] for i in valid} == {"13"}
-    assert len(train) + len(valid) == len(items) and said == []
+def put_pictures(root, counts):
+    "Pictures of noise in images/, as many of each label as `counts` says."
+    (root / "images").mkdir(parents=True)
+    for label, count in counts.items():
+        for number in range(1, count + 1):
+            (root / "images" / f"{label}_{number}.jpg").write_bytes(jpeg(number, size=(8, 8)))
+    return root
 
 
-def test_pictures_in_neither_list_are_left_out_and_told_once(pets):
+def parts_by_label(table):
+    "How many pictures of each label are in each part."
+    return {label: rows.part.value_counts().to_dict() for label, rows in table.groupby("label")}
+
+
+def test_official_split(pets, caplog):
+    caplog.set_level("INFO", "petbreeds")
+    table = pets_table(pets)
+    assert list(table.columns) == ["file", "label", "part"] and len(table) == len(NAMES)
+    numbers = table.file.str.extract(r"_(\d+)\.jpg")[0]
+    assert set(numbers[table.part == "train"]) == {"1", "2"} and set(numbers[table.part == "test"]) == {"13"}
+    assert all((pets / file).is_file() for file in table.file)
+    assert caplog.messages == []
+
+
+def test_pictures_in_neither_list_have_no_part_and_are_told(pets, caplog):
+    caplog.set_level("INFO", "petbreeds")
     (pets / "images" / "pug_3.jpg").write_bytes(jpeg(99))
-    said, items = [], usable_images(pets)
-    split = official_splitter(pets, say=said.append)
-    assert split(items) == split(items)
-    assert sum(map(len, split(items))) == len(items) - 1
-    assert said == ["1 of 13 pictures are in neither trainval.txt nor test.txt and are left out"]
+    table = pets_table(pets).set_index("file")
+    assert table.part["images/pug_3.jpg"] == "" and (table.part == "").sum() == 1
+    assert caplog.messages == ["1 of 13 pictures are in neither trainval.txt nor test.txt and are left out"]
 
 
-def test_official_split_that_fits_no_picture(pets):
+def test_pictures_that_cannot_be_used_have_no_row_and_are_named(dirty, caplog):
+    files = set(pets_table(dirty).file)
+    assert files == {f"images/{file.name}" for file in usable_images(dirty)}
+    assert len(caplog.messages) == 1 and caplog.messages[0].startswith("8 of 24 files in images/ cannot be used")
+
+
+@pytest.mark.parametrize("part", ["trainval", "test"])
+def test_list_that_fits_no_picture(pets, part):
+    (pets / "annotations" / f"{part}.txt").write_text("Ragdoll_1 1 1 1\n")
     with pytest.raises(DataError) as error:
-        official_splitter(pets)(["Ragdoll_1.jpg", "Ragdoll_2.jpg"])
-    assert "random split" in one_line(error)
+        pets_table(pets)
+    assert f"{part}.txt" in one_line(error)
+
+
+def test_one_list_without_the_other(pets):
+    (pets / "annotations" / "test.txt").unlink()
+    with pytest.raises(DataError) as error:
+        pets_table(pets)
+    assert "no test.txt" in one_line(error)
+
+
+def test_test_list_that_repeats_training_pictures(pets):
+    with open(pets / "annotations" / "test.txt", "a") as file:
+        file.write("pug_1 1 1 1\nAbyssinian_2 1 1 1\n")
+    with pytest.raises(DataError) as error:
+        pets_table(pets)
+    assert "repeats 2 of the training pictures" in one_line(error) and "Abyssinian_2, pug_1" in one_line(error)
+
+
+def test_list_that_is_no_text(pets):
+    (pets / "annotations" / "test.txt").write_bytes(b"pug_13 1 \xff\n")
+    with pytest.raises(DataError) as error:
+        pets_table(pets)
+    assert "is not UTF-8" in one_line(error)
+
+
+@pytest.mark.parametrize("change", [
+    lambda text: text.replace("\n", "\r\n").encode(),
+    lambda text: b"\xef\xbb\xbf" + text.encode(),
+    lambda text: f"# names\n\n{text}".encode(),
+    lambda text: text.replace(" 1 1 1", "").encode(),  # names alone
+    lambda text: text.replace(" ", "\t").rstrip().encode(),
+], ids=["CRLF", "BOM", "comment", "names alone", "tabs"])
+def test_lists_as_other_programs_write_them(pets, change):
+    expected = pets_table(pets)
+    for file in (pets / "annotations").iterdir():
+        file.write_bytes(change(file.read_text()))
+    assert pets_table(pets).equals(expected)
+
+
+def test_names_with_spaces_in_lists(pets):
+    (pets / "images" / "great dane 2 1_7.jpg").write_bytes(jpeg(70))
+    with open(pets / "annotations" / "test.txt", "a") as file:
+        file.write("great dane 2 1_7 38 2 26\n")
+    row = pets_table(pets).set_index("file").loc["images/great dane 2 1_7.jpg"]
+    assert row.to_dict() == {"label": "great dane 2 1", "part": "test"}
+
+
+def test_accents_are_one_label_however_they_are_written(pets):
+    for number, accent in enumerate(("\u00e9", "e\u0301"), 1):
+        (pets / "images" / f"caf{accent}_{number}.jpg").write_bytes(jpeg(80 + number))
+    with open(pets / "annotations" / "test.txt", "a", encoding="utf-8") as file:
+        file.write("caf\u00e9_2 38 1 13\ncafe\u0301_1 38 1 13\n")  # each in the other form
+    rows = pets_table(pets).query("label == 'caf\u00e9'")
+    assert list(rows.part) == ["test", "test"] and breed_of("cafe\u0301_1.jpg") == "caf\u00e9"
+
+
+def test_protocol_without_lists(tmp_path, caplog):
+    caplog.set_level("INFO", "petbreeds")
+    root = put_pictures(tmp_path / "own", {"one": 1, "two": 2, "four": 4, "seven": 7, "twenty": 20})
+    table = pets_table(root)
+    assert parts_by_label(table) == {
+        "one": {"train": 1}, "two": {"train": 1, "test": 1}, "four": {"train": 3, "test": 1},
+        "seven": {"train": 5, "valid": 1, "test": 1}, "twenty": {"train": 13, "valid": 3, "test": 4}}
+    assert len(caplog.messages) == 1 and "(seed 42)" in caplog.messages[0]
+    assert pets_table(root).equals(table) and not pets_table(root, seed=1).equals(table)
+
+
+def test_protocol_with_lists(tmp_path):
+    "Lists decide the test alone; of the rest a fifth is for validation, a third in a drawn set."
+    root = put_pictures(tmp_path / "own", {"pug": 12, "Manx": 6})
+    (root / "annotations").mkdir()
+    for part, numbers in {"trainval": range(1, 10), "test": range(10, 13)}.items():
+        lines = [f"{label}_{number} 1 1 1\n" for label in ("pug", "Manx") for number in numbers]
+        (root / "annotations" / f"{part}.txt").write_text("".join(lines))
+    table = pets_table(root)
+    assert parts_by_label(table) == {"pug": {"train": 7, "valid": 2, "test": 3}, "Manx": {"train": 5, "valid": 1}}
+    assert set(table.file[table.part == "test"]) == {f"images/pug_{number}.jpg" for number in range(10, 13)}
+    (root / "paperpets.json").write_text("{}")
+    assert parts_by_label(pets_table(root)) == {"pug": {"train": 6, "valid": 3, "test": 3}, "Manx": {"train": 4, "valid": 2}}
+
+
+LABELS = st.lists(st.sampled_from(["pug", "Manx", "beagle", "Bengal"]), max_size=60)
+
+
+@given(labels=LABELS, seed=st.integers(0, 99), order=st.randoms(use_true_random=False))
+def test_split_takes_its_share_of_each_class(labels, seed, order):
+    parts = split_parts(labels, seed=seed)
+    assert parts == split_parts(labels, seed=seed) and len(parts) == len(labels)
+    for label in set(labels):
+        own = [part for part, other in zip(parts, labels) if other == label]
+        n, test = len(own), own.count("test")
+        assert test == (max(1, round(n / 5)) if n > 1 else 0)
+        assert own.count("valid") == (max(1, round((n - test) / 5)) if n - test >= 5 else 0)
+        assert own.count("train") > 0
+    more = split_parts(labels + ["Sphynx"] * 9, seed=seed)
+    assert more[:len(labels)] == parts  # a new class leaves the others alone
+    grouped = sorted(range(len(labels)), key=lambda i: labels[i])
+    assert [parts[i] for i in grouped] == split_parts([labels[i] for i in grouped], seed=seed)
+
+
+@given(labels=LABELS, share=st.floats(0.05, 0.5), fewest=st.integers(1, 8))
+def test_set_aside(labels, share, fewest):
+    chosen = set_aside(labels, share, fewest=fewest)
+    assert chosen == sorted(set(chosen)) and set(chosen) <= set(range(len(labels)))
+    for label in set(labels):
+        n, taken = labels.count(label), sum(labels[i] == label for i in chosen)
+        assert taken == (max(1, round(share * n)) if n >= fewest else 0)
+
+
+def test_folder_without_a_usable_picture(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "pug_1.jpg").write_bytes(b"text")
+    with pytest.raises(DataError) as error:
+        pets_table(tmp_path)
+    assert "opens and carries a label" in one_line(error)
+
+
+def test_table_of_labels_is_refused_for_now(pets):
+    with pytest.raises(DataError) as error:
+        pets_table(pets, labels="labels.csv")
+    assert "labels.csv" in one_line(error)
+
+
+# ---------------------------------------------------------------- what a folder says of itself
+
+def test_kind_of_folder_is_read_from_its_file_not_its_name(pets, server, archive, tmp_path):
+    assert kind_of(pets) == kind_of(pets.rename(pets.with_name("paperpets-oxford-iiit-pet"))) == "folder"
+    home = tmp_path / "home"
+    downloaded = fetch(home, (server.put("/pets.tgz", archive),))
+    assert kind_of(downloaded) == kind_of(downloaded.rename(home / "other")) == "oxford"
+    assert kind_of(get_pets("paper", per_breed=1, scale=0.1, home=home)) == "paper"
+
+
+def test_photographs_of_an_older_version_get_their_file(archive, server, tmp_path):
+    old = tmp_path / "oxford-iiit-pet"
+    (old / "images").mkdir(parents=True)
+    assert fetch(tmp_path, (server.put("/pets.tgz", archive),)) == old
+    assert kind_of(old) == "oxford" and server.asked == []
+
+
+def test_damaged_manifest(pets):
+    (pets / "petbreeds.json").write_text("{")
+    with pytest.raises(DataError) as error:
+        kind_of(pets)
+    assert "petbreeds.json is damaged" in one_line(error)
+
+
+def test_errors_are_ours():
+    assert issubclass(DataError, PetsError)
 
 
 def test_mirrors_have_the_checksums_that_the_libraries_know():
@@ -584,7 +755,7 @@ def exercises():
 def test_solutions_pass_their_checks():
     space = exercises()
     checks = [name for name in space if name.startswith("check_")]
-    assert len(checks) == len(EXERCISES.solutions) == 3
+    assert len(checks) == len(EXERCISES.solutions) == len(EXERCISES.pairs) == 3
     for check, solution in zip(checks, EXERCISES.solutions):
         exec(solution, space)
         assert space[check](space[check.replace("check", "my")]) == "Right."
@@ -610,24 +781,29 @@ def test_pattern_check_names_the_mistake(pattern, words):
     assert said == "Right." if words is None else words in said
 
 
-def wrong_splitters():
-    "Name, splitter, words that the check must use."
-    def every(items):
-        return list(range(len(items)))
-    yield "last pictures", lambda items: (every(items)[:-6], every(items)[-6:]), "go breed by breed"
-    yield "paths", lambda items: (items[6:], items[:6]), "give indices"
-    yield "nothing comes back", lambda items: None, "return two lists"
-    yield "three parts", lambda items: (every(items)[:8], every(items)[8:16], every(items)[16:]), "return two lists"
-    yield "overlap", lambda items: (every(items), every(items)[:6]), "in training and in validation"
-    yield "some left out", lambda items: (every(items)[12:], every(items)[:6]), "in neither part"
-    yield "no seed", lambda items: (lambda order: (order[6:], order[:6]))(random.sample(every(items), len(items))), "fix the seed"
-    yield "one each", lambda items: ([i for i, f in enumerate(items) if not f.stem.endswith("_1")],
-                                     [i for i, f in enumerate(items) if f.stem.endswith("_1")]), "of 8 pictures each"
+def animal_of(name):
+    return name.rpartition("_")[0]
 
 
-@pytest.mark.parametrize("splitter, words", [pytest.param(*rest, id=name) for name, *rest in wrong_splitters()])
-def test_splitter_check_names_the_mistake(splitter, words):
-    assert words in exercises()["check_splitter"](splitter)
+def wrong_choices():
+    "Name, function, words that the check must use."
+    yield "nothing comes back", lambda names: None, "nothing comes back"
+    yield "no list", lambda names: 1 / 0, "stopped with ZeroDivisionError"
+    yield "animals instead of pictures", lambda names: [animal_of(name) for name in names], "names out of the list"
+    yield "by picture", lambda names: [name for name in names if name.endswith("_1.jpg")], "take all or none"
+    yield "all", lambda names: names, "take one of each"
+    yield "one breed", lambda names: [name for name in names if name.startswith("pug_rex_")], "is set aside"
+    yield "first underscore", lambda names: [n for n in names if animal_of(n) in {m.split("_")[0]: animal_of(m) for m in sorted(names)}.values()
+                                             ], "no animal of"
+    yield "as they come", lambda names: [n for n in names if animal_of(n) in {animal_of(animal_of(m)): animal_of(m) for m in names}.values()
+                                         ], "another order"
+
+
+@pytest.mark.parametrize("choose, words", [pytest.param(*rest, id=name) for name, *rest in wrong_choices()])
+def test_animal_check_names_the_mistake(choose, words):
+    "A choice by order may be right by accident, so some tries are allowed."
+    said = {exercises()["check_animals"](choose) for _ in range(20 if words == "another order" else 1)}
+    assert any(words in line for line in said)
 
 
 def by_position(files, table):
@@ -643,6 +819,6 @@ def only_the_first(files, table):
 
 
 @pytest.mark.parametrize("answer, words", [(by_position, "join the two by file name"), (from_the_table_alone, "only in the table"),
-                                           (only_the_first, "is not reported"), (lambda files, table: None, "needs a return")])
+                                           (only_the_first, "is not reported"), (lambda files, table: None, "did you forget return")])
 def test_disagreement_check_names_the_mistake(answer, words):
     assert words in exercises()["check_disagreements"](answer)

@@ -18,9 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "nbs").rglob("[!.]*.ipynb"))
 BIN = Path(sys.executable).parent
 SKIPPED = {"nbval-skip", "skip-execution"}
+GENERATED = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "kernel-ipc-*", "api", "rooms")
 FLAGS = re.compile(r"^#\|\s*(cuda|oxford|slow)\b", re.M)
 
 pytestmark = pytest.mark.skipif(not (BIN / "nbdev_export").exists(), reason="needs the development environment")
+sys.path.append(str(ROOT))
+import course
 
 
 def settings():
@@ -43,7 +46,7 @@ def fresh_copy(tmp_path_factory):
     copy = tmp_path_factory.mktemp("fresh") / "petbreeds"
     copy.mkdir()
     for part in ("nbs", "petbreeds"):
-        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "kernel-ipc-*"))
+        shutil.copytree(ROOT / part, copy / part, ignore=GENERATED)
     for part in ("settings.ini", "setup.py", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / part, copy)
     for command in ("nbdev_export", "nbdev_clean"):
@@ -96,36 +99,37 @@ def test_imports_stand_apart(path):
         assert len(kinds) < 2, cell.source
 
 
-def test_modules_import_only_what_comes_before():
-    "A chapter's module imports the modules of lower-numbered chapters only; the command line may import all."
-    numbered = {}
-    for path in (ROOT / "nbs").glob("[0-9]*.ipynb"):
-        found = re.search(r"#\|\s*default_exp\s+([\w.]+)", "\n".join(c.source for c in code_cells(path)))
-        numbered[found[1].removesuffix(".__init__")] = path.stem.split("_")[0]
-    assert len(numbered) > 5
-    for module, number in numbered.items():
-        source = ROOT / "petbreeds" / f"{module}.py"
-        source = source if source.exists() else ROOT / "petbreeds" / module / "__init__.py"
-        for imported in re.findall(r"from petbreeds\.(\w+)", source.read_text()):
-            assert imported == module or numbered[imported] < number, f"{module} imports {imported}"
+def modules():
+    "The names of all modules of the package below petbreeds, those in packages too."
+    files = [p.relative_to(ROOT / "petbreeds").with_suffix("") for p in sorted((ROOT / "petbreeds").rglob("*.py"))]
+    names = {".".join(file.parts).removesuffix("__init__").removesuffix(".") for file in files}
+    return sorted(names - {"", "_modidx", "all"})
 
 
-def test_what_is_exported_is_documented():
-    "A docstring for every function and class; for every function a comment beside each parameter (options of the command have their help)."
+@pytest.mark.parametrize("module_name", modules())
+def test_what_is_exported_is_documented(module_name):
+    """A docstring for every function and class; for every function a comment beside each parameter (options of the
+    command have their help)."""
     from fastcore.docments import docments
-    missing = []
-    for path in sorted((ROOT / "petbreeds").glob("[!_]*.py")):
-        module = importlib.import_module(f"petbreeds.{path.stem}")
-        for exported in module.__all__:
-            thing = getattr(module, exported)
-            if not (inspect.isfunction(thing) or inspect.isclass(thing)) or thing.__module__ != module.__name__:
-                continue
-            if not thing.__doc__ or thing.__doc__.startswith(f"{exported}("):  # what a dataclass writes itself
-                missing.append(f"{path.stem}.{exported}")
-            if inspect.isfunction(thing) and path.stem != "cli":
-                missing += [f"{path.stem}.{exported}({parameter})" for parameter, about in docments(thing, full=True).items()
-                            if parameter != "return" and not about["docment"]]
+    module, missing = importlib.import_module(f"petbreeds.{module_name}"), []
+    for exported in getattr(module, "__all__", []):
+        thing = getattr(module, exported)
+        if not (inspect.isfunction(thing) or inspect.isclass(thing)) or thing.__module__ != module.__name__:
+            continue
+        if not thing.__doc__ or thing.__doc__.startswith(f"{exported}("):  # what a dataclass writes itself
+            missing.append(exported)
+        if inspect.isfunction(thing) and not module_name.startswith("cli"):
+            missing += [f"{exported}({parameter})" for parameter, about in docments(thing, full=True).items()
+                        if parameter != "return" and not about["docment"]]
     assert missing == []
+
+
+def test_star_import_brings_the_faces_and_no_rooms():
+    "`petbreeds.all` imports what readers use; what they need out of a room comes through its face."
+    index = "\n".join(c.source for c in code_cells(ROOT / "nbs" / "index.ipynb"))
+    imported = set(re.findall(r"^from petbreeds\.([\w.]+) import \*", index, re.M))
+    chapters = {course.module_of(name).removesuffix(".__init__") for name in course.HOUSE if course.is_chapter(name)}
+    assert imported == chapters - {"cli"}
 
 
 def test_version_is_stated_once():
@@ -152,13 +156,13 @@ def test_workflows_are_valid():
 
 @pytest.fixture
 def small_course(tmp_path, monkeypatch):
-    "The chapter runner over two notebooks of one cell each; training replaced by a command that writes its files."
-    monkeypatch.syspath_prepend(str(ROOT))
-    import course
+    """The chapter runner over two chapters of one cell each, and a room and a first page that must not be run; training
+    replaced by a command that writes its files."""
     nbs = tmp_path / "nbs"
-    nbs.mkdir()
-    for stem, code in (("01_first", "1 + 1"), ("02_second", "2 + 2")):
+    (nbs / "first").mkdir(parents=True)
+    for stem, code in (("first/room", "1 / 0"), ("01_first", "1 + 1"), ("02_second", "2 + 2"), ("index", "1 / 0")):
         write_notebook(nbs / f"{stem}.ipynb", code)
+    monkeypatch.setattr(course, "HOUSE", ["first/room", "01_first", "02_second", "index"])
     (tmp_path / "requirements.lock").write_text("")
     (tmp_path / "petbreeds" / "weights").mkdir(parents=True)
     (tmp_path / "petbreeds" / "weights" / "papernet.safetensors").write_bytes(b"")
@@ -166,7 +170,7 @@ def small_course(tmp_path, monkeypatch):
         monkeypatch.setattr(course, key, value)
     train = ("import json, pathlib; p = pathlib.Path({!r}); p.mkdir(parents=True, exist_ok=True); "
              "(p / 'report.html').write_text(''); "
-             "(p / 'run.json').write_text(json.dumps(dict(metrics=dict(error_rate=.5, n_valid=10))))")
+             "(p / 'run.json').write_text(json.dumps(dict(metrics=dict(error_rate=.5, n=10))))")
     monkeypatch.setattr(course, "train_command", lambda: [sys.executable, "-c", train.format(str(course.RUN))])
     return course
 
@@ -184,7 +188,7 @@ def test_course_redoes_only_what_changed(small_course, capsys):
     write_notebook(small_course.NBS / "02_second.ipynb", "3 + 3")
     assert small_course.run_all() == 0
     printed = capsys.readouterr().out
-    assert printed.count("unchanged") == 1 and "error rate 0.500" in printed
+    assert printed.count("unchanged") == 1 and "error rate 0.500 on 10 test pictures" in printed
     executed = nbformat.read(small_course.OUT / "02_second.ipynb", 4)
     assert executed.cells[1].outputs[0].data["text/plain"] == "6"
 
@@ -204,6 +208,38 @@ def test_course_redoes_a_chapter_whose_prose_or_measurements_changed(small_cours
     assert small_course.run_all() == 0
     assert capsys.readouterr().out.count("unchanged") == 1
     assert nbformat.read(small_course.OUT / "02_second.ipynb", 4).cells[1].outputs[0].data["text/plain"] == "'2'"
+
+
+def test_course_redoes_what_imports_a_room_that_changed(small_course, capsys):
+    "A room is not run; a change of its code redoes the chapters after it, a change of its prose nothing."
+    assert small_course.run_all() == 0
+    capsys.readouterr()
+    write_notebook(small_course.NBS / "first" / "room.ipynb", "1 / 0", "Said better.")
+    assert small_course.run_all() == 0
+    assert capsys.readouterr().out.count("unchanged") == 3
+    write_notebook(small_course.NBS / "first" / "room.ipynb", "2 / 0")
+    assert small_course.run_all() == 0
+    assert "unchanged" not in capsys.readouterr().out
+    assert not (small_course.OUT / "first").exists()
+
+
+@pytest.mark.parametrize("changed", ["requirements.lock", "petbreeds/weights/papernet.safetensors"])
+def test_course_redoes_all_when_versions_or_weights_changed(small_course, capsys, changed):
+    assert small_course.run_all() == 0
+    capsys.readouterr()
+    (small_course.ROOT / changed).write_text("another")
+    assert small_course.run_all() == 0
+    assert "unchanged" not in capsys.readouterr().out
+
+
+def test_course_wants_every_notebook_in_its_list(small_course, capsys):
+    write_notebook(small_course.NBS / "first" / "new.ipynb", "1 + 1")
+    (small_course.NBS / "02_second.ipynb").unlink()
+    assert small_course.run_all() == 1
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.splitlines() == [
+        "nbs/first/new.ipynb is not in HOUSE in course.py; add it after what it imports",
+        "nbs/02_second.ipynb is in HOUSE in course.py, but there is no such notebook"]
 
 
 def test_course_stops_at_a_failing_chapter(small_course, capsys):

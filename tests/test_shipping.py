@@ -1,38 +1,73 @@
-"Runs: nothing pickled, nothing believed unchecked, resumed to the last bit."
+"Runs: nothing pickled, nothing believed unchecked, nobody else in the folder, resumed to the last bit."
 import json
 import math
 import pickle
 import re
 import shutil
-from dataclasses import replace
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import petbreeds.blocks  # before torch: it tells torch's threads how to wait
 
 import pytest
 import torch
 from fastai.callback.core import Callback
+from fastai.vision.learner import vision_learner
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import nn
 
-from petbreeds.baseline import Stage, pet_learner
-from petbreeds.blocks import pet_dls, profile_for
+import petbreeds.checkpoint
+import petbreeds.shipping.runs
+from petbreeds.baseline import pet_learner
+from petbreeds.blocks import pet_dls, profile_for, with_options
+from petbreeds.files import PetsError
+from petbreeds.interpretation.results import most_confused, results_of
 from petbreeds.paperpets import make_paperpets
 from petbreeds.shipping import (
-    ABOUT, CHECKPOINT, HISTORY, MODEL, REPORT, RunError, check_folder, load_run,
-    _EXPECTED, describe, most_confused, predict, read_history, read_run, report, save_run, train_run)
+    ABOUT, CHECKPOINT, HISTORY, MODEL, REPORT, Options, RunError, check_folder, describe, load_run, predict,
+    read_history, read_run, report, resume_run, save_run, train_pets)
+from petbreeds.shipping.runs import RESULTS, SETTINGS, claimed, next_folder
+from petbreeds.shipping.training import Stage
+
+SMALL = dict(arch="lcnet_050", from_scratch=True, size=48, bs=8, epochs=2, freeze_epochs=0)
+BREEDS = ("Abyssinian", "Bengal", "american_pit_bull_terrier", "pug", "samoyed", "staffordshire_bull_terrier")
+
+
+def some_pets(folder, per_breed):
+    "Drawn pictures of six breeds."
+    make_paperpets(folder, per_breed=per_breed, scale=0.3)
+    for file in (folder / "images").iterdir():
+        if not file.name.startswith(BREEDS):
+            file.unlink()
+    return folder
 
 
 @pytest.fixture(scope="module")
 def pets(tmp_path_factory):
-    return make_paperpets(tmp_path_factory.mktemp("data") / "pets", per_breed=4, scale=0.3)
+    return some_pets(tmp_path_factory.mktemp("data") / "pets", per_breed=10)
 
 
-def learner(pets, epochs=2):
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    "So few pictures that none can be spared for validation."
+    return some_pets(tmp_path_factory.mktemp("few") / "pets", per_breed=4)
+
+
+def train(pets, folder, tell=None, cbs=(), overwrite=False, **changes):
+    "A small run."
+    return train_pets(Options(data=pets, **{**SMALL, **changes}), folder, overwrite, tell, cbs)
+
+
+def loaders(pets):
+    "Loaders for a small network."
+    return pet_dls(pets, with_options(profile_for(pets), **SMALL), bs=8, workers=0)
+
+
+def learner(pets):
     "A small learner."
-    profile = replace(profile_for(pets), arch="lcnet_050", weights="none", item_size=64, size=48, bs=32,
-                      epochs=epochs, freeze_epochs=0)
-    return pet_learner(pet_dls(pets, profile, bs=32, workers=0, say=lambda line: None), say=lambda line: None)
+    return pet_learner(loaders(pets))
 
 
 class Stop(Callback):
@@ -50,7 +85,7 @@ class Stop(Callback):
 
 @pytest.fixture(scope="module")
 def run(pets, tmp_path_factory):
-    return train_run(learner(pets), tmp_path_factory.mktemp("runs") / "run", source="a test")
+    return train(pets, tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.fixture
@@ -65,9 +100,9 @@ def change(folder, **changes):
     return folder
 
 
-def refusal(action):
+def refusal(action, kind=RunError):
     "The one line with which `action` is refused."
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(kind) as caught:
         action()
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -79,11 +114,13 @@ def test_a_run_holds_its_four_files_and_they_agree(run):
     assert {path.name for path in run.folder.iterdir()} == {MODEL, ABOUT, HISTORY, REPORT}
     about, history = run.about, read_history(run.folder)
     assert [row["epoch"] for row in history] == [1, 2]
-    metrics = about["metrics"]
-    assert math.isclose(history[-1]["error_rate"], metrics["error_rate"], abs_tol=1e-6)
+    metrics, valid = about["metrics"], about["valid"]
+    assert math.isclose(history[-1]["error_rate"], valid["error_rate"], abs_tol=1e-6)
+    assert math.isclose(history[-1]["valid_loss"], valid["loss"], rel_tol=0.02)
     wrong = sum(map(sum, about["confusion"])) - sum(row[i] for i, row in enumerate(about["confusion"]))
-    assert metrics["error_rate"] == wrong / metrics["n_valid"]
-    assert metrics["n_valid"] == about["split"]["n_valid"] == 74
+    assert metrics["wrong"] == wrong and metrics["error_rate"] == wrong / metrics["n"]
+    assert metrics["n"] == about["split"]["n_test"] == 30
+    assert valid["n"] == about["split"]["n_valid"] == 12 and about["split"]["n_train"] == 18
     assert {"petbreeds", "fastai", "torch", "timm", "python", "platform"} <= set(about["versions"])
     assert (run.folder / MODEL).stat().st_mode & 0o444 == 0o444
 
@@ -91,13 +128,12 @@ def test_a_run_holds_its_four_files_and_they_agree(run):
 def test_nothing_is_pickled(pets, tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("pickle was used")
-    learn = learner(pets, epochs=1)
     for module, names in ((torch, ("save", "load")), (pickle, ("dump", "dumps", "load", "loads", "Pickler", "Unpickler"))):
         for name in names:
             monkeypatch.setattr(module, name, refuse)
     with pytest.raises(KeyboardInterrupt):
-        train_run(learn, tmp_path / "run", cbs=[Stop(0)])
-    train_run(learn, tmp_path / "run", resume=True)
+        train(pets, tmp_path / "run", epochs=1, cbs=[Stop(0)])
+    resume_run(tmp_path / "run")
     assert predict(tmp_path / "run", [pets / "images" / "pug_1.jpg"])[0].top
     for path in (tmp_path / "run").iterdir():
         assert not path.read_bytes().startswith((b"\x80", b"PK")), path
@@ -129,77 +165,185 @@ def test_save_run_keeps_what_plain_fastai_trained(pets, tmp_path):
         assert torch.equal(value.cpu(), saved.model.state_dict()[name].cpu()), name
 
 
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), nn.CrossEntropyLoss(label_smoothing=0.1),
+                                  lambda activations, labels: nn.functional.cross_entropy(activations, labels)])
+def test_a_run_holds_probabilities_whatever_the_loss_is(pets, tmp_path, loss):
+    learn = vision_learner(loaders(pets), "lcnet_050", pretrained=False, loss_func=loss)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+    saved = save_run(learn, tmp_path / "run")
+    test = results_of(learn)
+    assert test.probabilities.sum(1) == pytest.approx(1, abs=1e-5) and test.probabilities.min() >= 0
+    assert saved.about["head"] == "fastai" and saved.about["metrics"]["wrong"] == test.wrong
+    answers = predict(saved, [pets / file for file in test.files[:10]], k=1)
+    assert [answer.top[0][1] for answer in answers] == pytest.approx(test.probabilities[:10].max(1).tolist(), abs=1e-3)
+    report(saved)
+
+
+def test_plain_vision_learner_with_papernet_can_be_saved(pets, tmp_path):
+    learn = vision_learner(loaders(pets), "papernet")
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+    saved = save_run(learn, tmp_path / "run")
+    assert saved.about["architecture"] == saved.profile.arch == "papernet" and saved.about["head"] == "fastai"
+    assert saved.about["normalisation"]["mean"] != [0.485, 0.456, 0.406]
+    assert saved.about["metrics"]["wrong"] == results_of(learn).wrong
+
+
+def _deeper(learn):
+    learn.model[1] = nn.Sequential(learn.model[1], nn.Linear(6, 6))
+
+
+def _other_activation(learn):
+    learn.model[1][5] = nn.GELU()
+
+
+@pytest.mark.parametrize("change_head", [_deeper, _other_activation])
+def test_a_head_that_cannot_be_built_again_is_refused_before_anything_is_written(pets, tmp_path, change_head):
+    learn = vision_learner(loaders(pets), "lcnet_050", pretrained=False)
+    learn.recorder.values = [[1.0, 1.0]]  # as if it had been trained
+    assert describe(learn)["head"] == "fastai"
+    change_head(learn)
+    assert "cannot be built again" in refusal(lambda: save_run(learn, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("options", [dict(y_range=(-5, 5)), dict(lin_ftrs=[64])])
+def test_options_of_vision_learner_that_make_another_head_are_refused(pets, options):
+    learn = vision_learner(loaders(pets), "lcnet_050", pretrained=False, **options)
+    assert "cannot be built again" in refusal(lambda: describe(learn))
+
+
+def test_a_dropout_of_ones_own_is_no_reason_to_refuse(pets):
+    assert describe(vision_learner(loaders(pets), "lcnet_050", pretrained=False, ps=0.2))["head"] == "fastai"
+
+
+# ---- no picture to validate on
+
+def test_a_run_without_validation_is_a_run(few, tmp_path):
+    told = []
+    done = train(few, tmp_path / "run", tell=told.append)
+    about = done.about
+    assert about["valid"] is None and about["split"]["n_valid"] == 0 and about["metrics"]["n"] == 12
+    assert [row["epoch"] for row in told] == [1, 2] and all(row.get("valid_loss") is None for row in told)
+    history = read_history(done.folder)
+    assert all(row.get("error_rate") is None and row["train_loss"] > 0 for row in history)
+    page = (done.folder / REPORT).read_text(encoding="utf-8")
+    assert "too few pictures to validate on" in page and page.count("<svg") == 2 and "nan" not in page.lower()
+    learn = learner(few)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+    assert save_run(learn, tmp_path / "saved").about["valid"] is None
+    report(tmp_path / "saved")
+
+
+def test_empty_cells_of_a_history_are_no_damage(copy):
+    (copy / HISTORY).write_text("epoch,stage,train_loss,valid_loss,error_rate\n1,frozen,1.5,,\n2,all layers,1.2,1.1,0.5\n")
+    assert [row["valid_loss"] for row in read_history(copy)] == [None, 1.1]
+    assert "validation from 1.1 to 1.1" in report(copy).read_text(encoding="utf-8")
+
+
 # ---- interrupted and continued
 
 STAGES = [Stage(True, 2, slice(1e-2), 0.99, 25), Stage(False, 2, slice(1e-4, 1e-2), 0.3, 5)]
 
 
-def train_in_two_stages(*args, **kwargs):
+@pytest.fixture(scope="module")
+def two_stages():
     "Training with a frozen and an unfrozen stage, as with pretrained weights."
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("petbreeds.shipping.pet_stages", lambda profile: STAGES)
-        return train_run(*args, **kwargs)
+        patch.setattr("petbreeds.shipping.training.stages_of", lambda profile: STAGES)
+        yield
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(pets, tmp_path_factory):
-    return train_in_two_stages(learner(pets), tmp_path_factory.mktemp("runs") / "whole")
+def uninterrupted(pets, two_stages, tmp_path_factory):
+    return train(pets, tmp_path_factory.mktemp("runs") / "whole")
 
 
 @pytest.mark.parametrize("done", [0, 1, 2, 3])
-def test_a_continued_run_has_the_same_numbers_to_the_last_bit(pets, uninterrupted, tmp_path, done):
+def test_a_continued_run_has_the_same_numbers_to_the_last_bit(pets, two_stages, uninterrupted, tmp_path, done):
     with pytest.raises(KeyboardInterrupt):
-        train_in_two_stages(learner(pets), tmp_path / "run", cbs=[Stop(done)])
+        train(pets, tmp_path / "run", cbs=[Stop(done)])
     assert "interrupted" in refusal(lambda: load_run(tmp_path / "run"))
-    continued = train_in_two_stages(learner(pets), tmp_path / "run", resume=True)
+    continued = resume_run(tmp_path / "run")
     assert (tmp_path / "run" / HISTORY).read_text() == (uninterrupted.folder / HISTORY).read_text()
     assert (tmp_path / "run" / MODEL).read_bytes() == (uninterrupted.folder / MODEL).read_bytes()
     assert continued.about["metrics"] == uninterrupted.about["metrics"]
     assert [row["stage"] for row in read_history(continued.folder)] == ["frozen"] * 2 + ["all layers"] * 2
 
 
-def test_killed_between_training_and_saving(pets, run, tmp_path, monkeypatch):
+def test_killed_between_training_and_saving(pets, tmp_path, monkeypatch):
+    whole = train(pets, tmp_path / "whole", epochs=1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("petbreeds.shipping._finish", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
-        train_run(learner(pets), tmp_path / "run")
-    train_run(learner(pets), tmp_path / "run", resume=True)
+        patch.setattr("petbreeds.shipping.training.finish_run", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(pets, tmp_path / "run", epochs=1)
+    resume_run(tmp_path / "run")
+    assert (tmp_path / "run" / MODEL).read_bytes() == (whole.folder / MODEL).read_bytes()
+    assert "is finished" in refusal(lambda: resume_run(tmp_path / "run"))
+
+
+def test_a_killed_process_leaves_a_folder_that_can_be_continued(pets, run, tmp_path):
+    script = ("import os, signal, sys; from petbreeds.shipping import Options, train_pets\n"
+              f"train_pets(Options(data={str(pets)!r}, **{SMALL!r}), sys.argv[1], "
+              "tell=lambda row: os.kill(os.getpid(), signal.SIGKILL))")
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "run")], capture_output=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {ABOUT, CHECKPOINT}
+    resume_run(tmp_path / "run")
     assert (tmp_path / "run" / MODEL).read_bytes() == (run.folder / MODEL).read_bytes()
+    assert (tmp_path / "run" / HISTORY).read_text() == (run.folder / HISTORY).read_text()
 
 
-def test_continuing_is_refused_with_other_data_or_settings(pets, tmp_path):
+def test_continuing_is_refused_with_other_data(pets, tmp_path):
     data = shutil.copytree(pets, tmp_path / "pets")
     with pytest.raises(KeyboardInterrupt):
-        train_run(learner(data), tmp_path / "run", cbs=[Stop(1)])
-    assert "another profile" in refusal(lambda: train_run(learner(data, epochs=3), tmp_path / "run", resume=True))
+        train(data, tmp_path / "run", cbs=[Stop(1)])
+    change(tmp_path / "run", seed=7)
+    assert "another" in refusal(lambda: resume_run(tmp_path / "run"), PetsError)
+    change(tmp_path / "run", seed=42)
     Image.new("RGB", (50, 40), "red").save(data / "images" / "pug_1.jpg")
     before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    assert "other pictures" in refusal(lambda: train_run(learner(data), tmp_path / "run", resume=True))
+    assert "other pictures" in refusal(lambda: resume_run(tmp_path / "run"))
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    resume_run(tmp_path / "run", data=pets)  # where they are as they were
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage" * 100, None])
 def test_a_damaged_checkpoint_is_refused(pets, tmp_path, damage):
     with pytest.raises(KeyboardInterrupt):
-        train_run(learner(pets), tmp_path / "run", cbs=[Stop(1)])
+        train(pets, tmp_path / "run", cbs=[Stop(1)])
     path = tmp_path / "run" / CHECKPOINT
     path.write_bytes(path.read_bytes()[:-1000] if damage is None else damage)
-    assert "cannot be continued" in refusal(lambda: train_run(learner(pets), tmp_path / "run", resume=True))
+    assert "cannot be continued" in refusal(lambda: resume_run(tmp_path / "run"), PetsError)
 
 
 def test_a_full_disk_stops_training_and_keeps_the_last_epoch(pets, run, tmp_path, monkeypatch):
-    from petbreeds import shipping
-    save, calls = shipping.save, []
+    write, calls = petbreeds.checkpoint.write_whole, []
+
     def full(*args):
         calls.append(args)
         if len(calls) == 2:
             raise OSError(28, "No space left on device")
-        return save(*args)
-    monkeypatch.setattr(shipping, "save", full)
-    assert "No space left" in refusal(lambda: train_run(learner(pets), tmp_path / "run"))
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {ABOUT, HISTORY, CHECKPOINT}
-    monkeypatch.setattr(shipping, "save", save)
-    train_run(learner(pets), tmp_path / "run", resume=True)
+        return write(*args)
+    with monkeypatch.context() as patch:
+        patch.setattr(petbreeds.checkpoint, "write_whole", full)
+        assert "No space left" in refusal(lambda: train(pets, tmp_path / "run"), PetsError)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {ABOUT, CHECKPOINT}
+    resume_run(tmp_path / "run")
     assert (tmp_path / "run" / MODEL).read_bytes() == (run.folder / MODEL).read_bytes()
+
+
+def test_a_disk_that_is_full_at_the_very_end_loses_nothing(pets, tmp_path, monkeypatch):
+    def full(path, data):
+        if path.name == MODEL:
+            raise OSError(28, "No space left on device")
+        path.write_text(data)
+    with monkeypatch.context() as patch:
+        patch.setattr(petbreeds.shipping.runs, "write_whole", full)
+        assert "No space left" in refusal(lambda: train(pets, tmp_path / "run", epochs=1))
+    assert read_run(tmp_path / "run", finished=False)["finished"] is False
+    assert resume_run(tmp_path / "run").about["finished"]
 
 
 # ---- where a run may be
@@ -207,7 +351,7 @@ def test_a_full_disk_stops_training_and_keeps_the_last_epoch(pets, run, tmp_path
 def test_only_a_run_is_overwritten_and_only_its_own_files(pets, copy, tmp_path):
     (copy / "notes.txt").write_text("mine")
     assert "already holds a run" in refusal(lambda: check_folder(copy))
-    train_run(learner(pets, epochs=1), copy, overwrite=True)
+    train(pets, copy, overwrite=True, epochs=1)
     assert len(read_history(copy)) == 1 and (copy / "notes.txt").read_text() == "mine"
     (tmp_path / "diary").mkdir()
     (tmp_path / "diary" / "monday").write_text("mine")
@@ -218,24 +362,67 @@ def test_only_a_run_is_overwritten_and_only_its_own_files(pets, copy, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_start_that_fails_leaves_the_old_run_and_no_new_folder(copy, pets, tmp_path):
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    refusal(lambda: train(pets, copy, overwrite=True, bs=10_000), PetsError)
+    assert before == {path.name: path.read_bytes() for path in copy.iterdir()}
+    refusal(lambda: train(pets, tmp_path / "new" / "run", bs=10_000), PetsError)
+    assert not (tmp_path / "new").exists()
+
+
+def test_two_trainings_at_once_never_share_a_folder(few, tmp_path):
+    script = ("import sys; from petbreeds.shipping import Options, train_pets\n"
+              f"print(train_pets(Options(data={str(few)!r}, **{SMALL!r})).folder)")
+    started = [subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    said = [process.communicate(timeout=180) for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert {out.strip() for out, _ in said} == {"runs/pets-lcnet_050-1", "runs/pets-lcnet_050-2"}
+    for out, _ in said:
+        assert read_run(tmp_path / out.strip())["finished"]
+
+
+def test_a_folder_in_use_is_refused_and_not_touched(pets, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(pets, tmp_path / "run", cbs=[Stop(1)])
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with claimed(tmp_path / "run", overwrite=True):
+        assert "already holds a run" in refusal(lambda: train(pets, tmp_path / "run"))
+        assert "in use" in refusal(lambda: train(pets, tmp_path / "run", overwrite=True))
+        assert "in use" in refusal(lambda: resume_run(tmp_path / "run"))
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with claimed(tmp_path / "new"):
+        assert "in use" in refusal(lambda: train(pets, tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_each_asker_gets_a_folder_of_its_own(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: next_folder("paper-papernet", tmp_path / "runs"), range(24)))
+    assert {path.name for path in made} == {f"paper-papernet-{number}" for number in range(1, 25)}
+
+
 # ---- damaged and foreign runs
 
-@pytest.mark.parametrize("name", [*_EXPECTED, "format", "format_version", "confusion", "mistakes", "normalisation"])
+@pytest.mark.parametrize("name", [*SETTINGS, *RESULTS, "format", "format_version"])
 @pytest.mark.parametrize("value", [None, "../../etc", 7.5, [], {}, [1, 2]], ids=str)
 def test_each_wrong_part_of_run_json_is_refused_in_one_line(copy, name, value):
     change(copy, **{name: value})
-    if [name, value] in (["normalisation", None], ["mistakes", []], ["versions", {}]):  # these may be so
+    if [name, value] in (["normalisation", None], ["mistakes", []], ["versions", {}], ["valid", None]):  # these may be so
         load_run(copy)
     else:
-        refusal(lambda: load_run(copy))
+        said = refusal(lambda: load_run(copy))
+        assert "format" in name or (name == "architecture") or f"'{name}" in said or ("interrupted" in said), said
 
 
 @pytest.mark.parametrize("changes", [
-    {"vocabulary": ["a"] * 37}, {"vocabulary": ["Bengal", "pug"]}, {"vocabulary": ["\x1b[31m"] + list(map(str, range(36)))},
-    {"architecture": "resnet43"}, {"architecture": "mobilenetv3_small_050"}, {"format_version": 2}, {"format": "other"},
+    {"vocabulary": ["a"] * 6}, {"vocabulary": ["Bengal", "pug"]}, {"vocabulary": ["\x1b[31m"] + list(map(str, range(5)))},
+    {"architecture": "resnet43"}, {"architecture": "mobilenetv3_small_050"}, {"format_version": 1}, {"format": "other"},
     {"normalisation": {"mean": [0, 0, 0], "std": [1, 0, 1]}}, {"normalisation": {"mean": [0, 0, 0]}},
     {"profile": {"size": 10**9, "item_size": 64, "bs": 8}}, {"finished": False},
-    {"metrics": {"error_rate": 7.5, "n_valid": 10}}, {"metrics": {"error_rate": 0.5, "n_valid": 0}}])
+    {"head": "plain "}, {"head": "fastai"}, {"confusion": [[1] * 6] * 6}, {"confusion": [[0] * 5] * 6},
+    {"metrics": {"error_rate": 7.5, "n": 30, "wrong": 1, "interval": [0, 1], "loss": 1}},
+    {"metrics": {"error_rate": 0.5, "n": 0, "wrong": 0, "interval": [0, 1], "loss": 1}}])
 def test_foreign_contents_are_refused(copy, changes):
     refusal(lambda: load_run(change(copy, **changes)))
 
@@ -266,11 +453,10 @@ def test_damaged_files_are_refused(copy, run, tmp_path):
 def test_predictions_are_those_of_validation(pets, run):
     learn = learner(pets)
     learn.model.load_state_dict(run.model.state_dict())
-    with learn.no_bar(), learn.no_logging():
-        probabilities, labels = learn.get_preds()
-    answers = predict(run, learn.dls.valid_ds.items, k=37)
-    assert len(answers) == len(labels) > run.profile.bs
-    for answer, expected in zip(answers, probabilities):
+    valid = results_of(learn, "valid")
+    answers = predict(run, [pets / file for file in valid.files], k=6)
+    assert len(answers) == valid.n > run.profile.bs
+    for answer, expected in zip(answers, valid.probabilities):
         got = dict(answer.top)
         assert [got[breed] for breed in run.vocabulary] == pytest.approx(expected.tolist(), abs=1e-3)
         assert sum(got.values()) == pytest.approx(1, abs=1e-4)
@@ -287,7 +473,7 @@ def test_bad_files_get_a_reason_and_good_ones_an_answer(pets, run, tmp_path):
     assert [bool(answer.problem) for answer in answers] == [False] + [True] * 6 + [False] * 2
     assert all((len(answer.top) == 0) == bool(answer.problem) for answer in answers)
     assert answers[0].top == answers[-2].top == answers[-1].top and len(answers[0].top) == 3
-    assert "not a picture" in answers[1].problem and "million pixels" in answers[4].problem
+    assert "not an image" in answers[1].problem and "12000" in answers[4].problem.replace(",", "")
     assert not any("\n" in answer.problem for answer in answers if answer.problem)
     assert predict(run, []) == []
 
@@ -310,11 +496,11 @@ def test_phones_and_odd_formats(pets, run, tmp_path):
 
 def test_the_report_needs_no_network_and_describes_its_drawings(run):
     page = (run.folder / REPORT).read_text(encoding="utf-8")
-    assert not re.findall(r"""(?:src|href|srcset|action)\s*=\s*["'](?!data:)|@import|url\(|<script|<link|<iframe""", page)
+    assert not re.findall(r"""(?:src|href|srcset|action)\s*=\s*["'](?!data:|#)|@import|url\((?!#)|<script|<link|<iframe""", page)
     assert page.count("<img") == page.count(' alt="') == len(run.about["mistakes"]) > 0
     assert page.count("<svg") == page.count('role="img" aria-label="') == 3
     assert "prefers-color-scheme: dark" in page and "width=device-width" in page
-    for true, predicted, count in most_confused(run.about):
+    for true, predicted, count in most_confused(run.about["confusion"], run.vocabulary):
         assert f"<td>{true}</td><td>{predicted}</td>" in page.replace("<wbr>", "")
 
 
@@ -323,7 +509,7 @@ def test_the_report_fits_a_phone(copy, run, pets, request, scheme):
     pytest.importorskip("playwright.sync_api")
     browser = request.getfixturevalue("browser")
     mistake = {**run.about["mistakes"][0], "breed": "american_pit_bull_terrier", "predicted": "staffordshire_bull_terrier",
-               "image": "american_pit_bull_terrier_1.jpg"}
+               "image": "images/american_pit_bull_terrier_1.jpg"}
     page_file = report(change(copy, mistakes=[mistake] * 3), data=pets)
     page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)
     asked = []
@@ -340,8 +526,8 @@ def test_the_report_escapes_and_stays_in_its_folder(copy, run, tmp_path):
     evil = "<script>alert(1)</script>"
     mistake = {**run.about["mistakes"][0], "breed": evil}
     mistakes = [{**mistake, "image": name} for name in ("../secret.jpg", str(tmp_path / "secret.jpg"), evil)]
-    change(copy, vocabulary=[evil, *run.vocabulary[1:]], mistakes=mistakes)
-    page = report(copy, data=tmp_path).read_text(encoding="utf-8")
+    change(copy, vocabulary=[evil, *run.vocabulary[1:]], mistakes=mistakes, data={**run.about["data"], "source": evil})
+    page = report(copy, data=tmp_path / "images").read_text(encoding="utf-8")
     assert "<script" not in page and "data:image" not in page
     assert page.count("picture not found") == 3 and "put the data back" in page
 
@@ -357,8 +543,22 @@ def test_the_report_is_made_again_without_weights_or_data(copy, tmp_path):
 
 
 def test_a_loss_that_is_not_a_number_can_be_reported(copy, run):
-    change(copy, metrics={**run.about["metrics"], "valid_loss": None},
+    change(copy, metrics={**run.about["metrics"], "loss": None},
            mistakes=[{**run.about["mistakes"][0], "probability": None}])
     (copy / HISTORY).write_text("epoch,stage,train_loss,valid_loss,error_rate\n1,all layers,nan,nan,0.9\n")
     assert "not a number" in report(copy).read_text(encoding="utf-8")
+
+
+def test_a_network_that_diverged_is_written_as_valid_json(pets, tmp_path):
+    learn = learner(pets)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+    for weights in learn.model.parameters():
+        weights.data.fill_(math.nan)
+    saved = save_run(learn, tmp_path / "run")
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+    about = json.loads((saved.folder / ABOUT).read_text(), parse_constant=refuse)
+    assert about["metrics"]["loss"] is None and about["mistakes"][0]["probability"] is None
+    report(saved)
 

@@ -91,12 +91,13 @@ def _refuse(rows, folder):
     "DataError unless there are two breeds or more, each with a picture to train on."
     breeds = sorted(set(rows["label"]))
     if len(breeds) < 2:
-        raise DataError(f"only one breed, {few(breeds)}, in {folder}: a classifier needs "
-                        "two breeds or more, like Abyssinian_1.jpg and beagle_1.jpg")
+        raise DataError(f"only one breed, {few(breeds)}, in {folder}: a classifier "
+                        "needs two breeds or more, in files like Abyssinian_1.jpg "
+                        "and beagle_1.jpg")
     trained = set(rows.loc[rows["part"] == "train", "label"])
     if missing := [breed for breed in breeds if breed not in trained]:
-        raise DataError(f"no training picture of {few(missing)} in {folder}: all of them "
-                        "are for validation or test; list some for training")
+        raise DataError(f"no training picture of {few(missing)} in {folder}: all of "
+                        "them are for validation or test; list some for training")
 
 # %% ../../nbs/03_datablock.ipynb #e9d35d76
 _log = logging.getLogger("petbreeds")
@@ -124,9 +125,9 @@ STEPS = 8  # the fewest steps of an epoch, where the training set allows so many
 
 def batch_size(profile: Profile,  # its `bs` is the most that is chosen
                n_train: int,  # training pictures
-               bs: int | None = None,  # what was asked for; DataError if it does not fit
+               bs: int | None = None,  # asked for; DataError if it does not fit
               ) -> int:  # pictures in a mini-batch, 2 to n_train
-    "The profile's size of a mini-batch, or a smaller one, with a notice, for a small set."
+    "The profile's mini-batch, or a smaller one, with a notice, for a small set."
     if bs is None:
         fitting = min(profile.bs, max(2, n_train // STEPS))
         if fitting < profile.bs:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LONGEST', 'PARTS', 'FEWEST', 'NOT_TRAINED', 'NOT_GIVEN', 'SHOWN', 'TRIED', 'FASTAI_BS', 'why_no_batch']
 
-# %% ../../nbs/blocks/diagnosis.ipynb #21472ece
+# %% ../../nbs/blocks/diagnosis.ipynb #0ce3062c
 import math
 import warnings
 from collections import defaultdict
@@ -23,11 +23,11 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch is abo
 
 from ..files import few
 
-# %% ../../nbs/blocks/diagnosis.ipynb #66ae7949
+# %% ../../nbs/blocks/diagnosis.ipynb #b9913fd0
 class _Fault(Exception):
     "What keeps a `DataBlock` from making mini-batches; the message is the diagnosis."
 
-# %% ../../nbs/blocks/diagnosis.ipynb #2e79d1a8
+# %% ../../nbs/blocks/diagnosis.ipynb #8d323177
 LONGEST = 160  # characters of an error that are quoted
 
 
@@ -53,7 +53,7 @@ def _quoted(error, item=None):
         line = line.replace(str(item), _name(item))
     return f"{type(error).__name__}: {line[:LONGEST]}"
 
-# %% ../../nbs/blocks/diagnosis.ipynb #240ef719
+# %% ../../nbs/blocks/diagnosis.ipynb #e03826c3
 def _why_nothing(source):
     "Why `get_items` may have found nothing."
     if isinstance(source, str | Path) and not Path(source).exists():
@@ -77,7 +77,7 @@ def _found(block, source):
     # One by one, because that is how fastai takes rows out of a table.
     return found, [rows[i] for i in range(len(rows))]
 
-# %% ../../nbs/blocks/diagnosis.ipynb #565644b2
+# %% ../../nbs/blocks/diagnosis.ipynb #cccf3752
 PARTS = ("training", "validation", "test")
 
 
@@ -105,16 +105,18 @@ def _parts_of(block, found, n):
     try:
         parts = L(splitter(found)).map(lambda part: sorted(mask2idxs(part)))
     except Exception as error:
-        raise _Fault(f"splitter fails, or returns no lists of positions: {_quoted(error)}") from error
+        why = _quoted(error)
+        raise _Fault(f"splitter fails, or returns no lists of positions: {why}") from error
     if len(parts) < 2:
-        raise _Fault(f"splitter returns {len(parts)} list, not one for training and one for validation")
+        raise _Fault(f"splitter returns {len(parts)} list, "
+                     "not one for training and one for validation")
     _refuse_empty(parts, n)
     _refuse_shared(parts, n)
     if wrong := [position for part in parts for position in part if not -n <= position < n]:
         raise _Fault(f"splitter returns position {wrong[0]}, and there are {n} items, 0 to {n - 1}")
     return parts
 
-# %% ../../nbs/blocks/diagnosis.ipynb #74f84c88
+# %% ../../nbs/blocks/diagnosis.ipynb #856c7a0c
 def _is_empty(label):
     "Whether it is an empty name, or the NaN that stands for a missing value in a table."
     if isinstance(label, float):
@@ -149,7 +151,7 @@ def _no_classes(labels):
     wrong = [what for what in map(_no_class, labels) if what]
     return f"a list with {wrong[0]} in it" if wrong else None
 
-# %% ../../nbs/blocks/diagnosis.ipynb #e9cac180
+# %% ../../nbs/blocks/diagnosis.ipynb #a350aba8
 def _getter_name(block, number):
     "get_x or get_y, and the name of the function that was given as such."
     getter = block.getters[number]
@@ -172,11 +174,12 @@ def _got(getter, name, items):
             failed.append(item)
             errors.append(error)
     if failed:
+        why = _quoted(errors[0], failed[0])
         raise _Fault(f"{name} fails on {len(failed)} of {len(items)} items: {_names(failed)} "
-                     f"({_quoted(errors[0], failed[0])}); rename or leave out these items, or change {name}")
+                     f"({why}); rename or leave out these items, or change {name}")
     return values
 
-# %% ../../nbs/blocks/diagnosis.ipynb #90ec726f
+# %% ../../nbs/blocks/diagnosis.ipynb #207b4e57
 FEWEST = 4  # items from which on labels that are all equal, or all different, must be a mistake
 
 
@@ -196,7 +199,8 @@ def _check_kinds(labels, name, items):
     if any(is_name) and not all(is_name):
         one = is_name.index(True)
         other = is_name.index(False)
-        raise _Fault(f"{name} returns names and other things, {labels[one]!r} for {_name(items[one])} "
+        raise _Fault(f"{name} returns names and other things, "
+                     f"{labels[one]!r} for {_name(items[one])} "
                      f"and {labels[other]!r} for {_name(items[other])}: "
                      "they cannot be sorted into one vocabulary")
 
@@ -210,14 +214,16 @@ def _check_varied(labels, name):
         raise _Fault(f"{name} returns another label for each of {len(labels)} items, "
                      f"{labels[0]!r} for example: expected one label for all items of a class")
 
-# %% ../../nbs/blocks/diagnosis.ipynb #de7e1833
+# %% ../../nbs/blocks/diagnosis.ipynb #37e45444
 NOT_TRAINED = ("class only in validation",
-               "no training item has it, so it has no number; split each class by itself, or leave it out")
-NOT_GIVEN = ("not in the vocabulary that the block has", "add it to vocab, or leave these items out")
+               "no training item has it, so it has no number; "
+               "split each class by itself, or leave it out")
+NOT_GIVEN = ("not in the vocabulary that the block has",
+             "add it to vocab, or leave these items out")
 
 
 def _check_known(label_lists, given, items, parts):
-    "_Fault if an item has a label outside the vocabulary, which is `given` or made from the training items."
+    "_Fault if a label is not in the vocabulary, which is `given` or made from the training items."
     known = given
     if given is None:
         known = {label for position in parts[0] for label in label_lists[position]}
@@ -232,7 +238,7 @@ def _check_known(label_lists, given, items, parts):
         others = f", and {len(unknown) - 1} more such classes" if len(unknown) > 1 else ""
         raise _Fault(f"{fault}: {label!r} ({_names(some)}){others}; {remedy}")
 
-# %% ../../nbs/blocks/diagnosis.ipynb #841ba0cd
+# %% ../../nbs/blocks/diagnosis.ipynb #b5ee922d
 def _numbering(type_tfms):
     "The transform of a block that turns labels into numbers; None if it has none."
     found = [tfm for tfm in type_tfms if type(tfm) in (Categorize, MultiCategorize)]
@@ -257,19 +263,20 @@ def _check_labels(block, items, parts):
             label_lists = labels if several else [[label] for label in labels]
             _check_known(label_lists, numbering.vocab, items, parts)
 
-# %% ../../nbs/blocks/diagnosis.ipynb #c91c8d86
+# %% ../../nbs/blocks/diagnosis.ipynb #e81dbbdf
 def _through(tfms, x, part, where):
     "`x` after all transforms of a pipeline; _Fault that names the transform which fails."
     for tfm in tfms.fs:
         try:
             x = tfm(x, split_idx=part)
         except Exception as error:
-            raise _Fault(f"{tfm.name.split(' -- ')[0]} fails on {where}: {_quoted(error)}") from error
+            name = tfm.name.split(" -- ")[0]
+            raise _Fault(f"{name} fails on {where}: {_quoted(error)}") from error
     return x
 
 
 def _look(piece):
-    "What must be equal in all items of a mini-batch: the shape of a tensor, the type of anything else."
+    "What must be equal within a mini-batch: the shape of a tensor, the type of anything else."
     return tuple(piece.shape) if hasattr(piece, "dtype") else type(piece).__name__
 
 
@@ -306,7 +313,7 @@ def _open_all(loader, items, part):
             opened.samples.append(sample)
     return opened
 
-# %% ../../nbs/blocks/diagnosis.ipynb #18066350
+# %% ../../nbs/blocks/diagnosis.ipynb #75a0e878
 def _check_read(unread, block, n):
     "_Fault if a block could not open some of `n` items, or make anything of their labels."
     if not unread:
@@ -319,7 +326,7 @@ def _check_read(unread, block, n):
     raise _Fault(f"the block for the label can make nothing of what {_getter_name(block, number)} "
                  f"returns for {which}; give another block, or change get_y")
 
-# %% ../../nbs/blocks/diagnosis.ipynb #4c1e046d
+# %% ../../nbs/blocks/diagnosis.ipynb #08315281
 def _by_piece(looks):
     "For the input and for the label, one after the other: {look: items}."
     for piece in zip(*looks):
@@ -351,11 +358,12 @@ def _check_channels(looks):
             if _is_picture(look):
                 of_count[look[0]].extend(items)
         if len(of_count) > 1:
-            shown = ", ".join(f"{count} in {_names(items)}" for count, items in sorted(of_count.items()))
+            counts = sorted(of_count.items())
+            shown = ", ".join(f"{count} in {_names(items)}" for count, items in counts)
             raise _Fault(f"mixed modes: pictures differ in their number of channels, {shown}; "
                          "open all of them as RGB, as ImageBlock does")
 
-# %% ../../nbs/blocks/diagnosis.ipynb #65cb0777
+# %% ../../nbs/blocks/diagnosis.ipynb #919647c1
 SHOWN = 3  # different sizes that a diagnosis names
 
 
@@ -376,24 +384,27 @@ def _check_sizes(looks, tfms):
         if len(commonest) > SHOWN:
             shown += f", and {len(commonest) - SHOWN} others"
         if not pictures:
-            raise _Fault(f"items of different shapes or types: {shown}; make them alike in item_tfms")
+            raise _Fault(f"items of different shapes or types: {shown}; "
+                         "make them alike in item_tfms")
         names = ", ".join(type(tfm).__name__ for tfm in tfms.fs)
-        raise _Fault(f"no common size: {shown}; item_tfms ({names}) leaves pictures as different as "
-                     "they are: add Resize(224), for example")
+        raise _Fault(f"no common size: {shown}; item_tfms ({names}) leaves pictures "
+                     "as different as they are: add Resize(224), for example")
 
-# %% ../../nbs/blocks/diagnosis.ipynb #dbb321b5
+# %% ../../nbs/blocks/diagnosis.ipynb #456dd55d
 TRIED = 8  # items in the mini-batch that is tried
 
 
 def _loaders(block, found, parts):
     "One loader for each part, without batch transforms or worker processes."
-    lists = [TfmdLists(found, tfms, splits=parts, do_setup=False) for tfms in block._combine_type_tfms()]
+    lists = [TfmdLists(found, tfms, splits=parts, do_setup=False)
+             for tfms in block._combine_type_tfms()]
     for tl in lists:
         tl.tfms.setup(tl, True)
     sets = Datasets(tls=lists, n_inp=block.n_inp)
     settings = {**block.dls_kwargs, "bs": TRIED, "shuffle": False, "num_workers": 0,
                 "after_item": block.item_tfms}
-    return [block.dl_type(sets.subset(part), do_setup=part == 0, **settings) for part in range(len(parts))]
+    return [block.dl_type(sets.subset(part), do_setup=part == 0, **settings)
+            for part in range(len(parts))]
 
 
 def _set_up(batch_tfms, loader):
@@ -418,12 +429,13 @@ def _batch(tfms, loader, samples, part):
         batch = to_device(loader.do_batch(samples), default_device())
     except Exception as error:
         kinds = few([type(piece).__name__ for piece in samples[0]])
-        raise _Fault(f"items cannot be stacked, as they are made of {kinds}: {_quoted(error)}") from error
+        why = _quoted(error)
+        raise _Fault(f"items cannot be stacked, as they are made of {kinds}: {why}") from error
     return _through(tfms, batch, part, f"a mini-batch of {_looks_of(batch)}")
 
-# %% ../../nbs/blocks/diagnosis.ipynb #074179d3
+# %% ../../nbs/blocks/diagnosis.ipynb #56011c62
 def _examined(block, source):
-    "All six questions in turn: the items, the parts and a mini-batch; _Fault at the first without an answer."
+    "All six questions in turn: the items, the parts, a mini-batch; _Fault at the first unanswered."
     found, items = _found(block, source)
     parts = _parts_of(block, found, len(items))
     _check_labels(block, items, parts)
@@ -440,7 +452,7 @@ def _examined(block, source):
                for part, (loader, opened) in enumerate(zip(loaders, all_opened)) if opened.samples]
     return items, parts, batches[0]
 
-# %% ../../nbs/blocks/diagnosis.ipynb #d84dd877
+# %% ../../nbs/blocks/diagnosis.ipynb #a35151e2
 FASTAI_BS = 64  # what `dataloaders` takes if nobody says a size
 
 
@@ -454,21 +466,21 @@ def _all_is_well(block, items, parts, batch):
     if len(used) < len(items):
         counts += f", {len(items) - len(used)} left out"
     said = f"all is well: {counts}; mini-batches of {_looks_of(batch)}"
-    if train < block.dls_kwargs.get("bs", FASTAI_BS):  # an incomplete training mini-batch is dropped
+    if train < block.dls_kwargs.get("bs", FASTAI_BS):  # one that is not full is dropped
         said += f"; pass bs={train} or less to dataloaders, or it makes no mini-batch"
     return said
 
-# %% ../../nbs/blocks/diagnosis.ipynb #b7e9bdb0
+# %% ../../nbs/blocks/diagnosis.ipynb #4acdf8a1
 def why_no_batch(dblock: DataBlock,  # any fastai DataBlock; it is not changed
                  source,  # what one would give to `dblock.dataloaders`: a folder, a table
-                ) -> str:  # the first thing that is wrong, which items have it, what to do; or that all is well
-    "Why a `DataBlock` makes no mini-batches of a source; opens every item once. TypeError for anything else."
+                ) -> str:  # what is wrong, with which items, and what to do; or that all is well
+    "Why a `DataBlock` makes no mini-batches; opens every item once. TypeError for anything else."
     if not isinstance(dblock, DataBlock):
         raise TypeError(f"why_no_batch examines a DataBlock, got {type(dblock).__name__}; "
                         "give the recipe, not its DataLoaders")
     block = deepcopy(dblock)
     with no_random(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd files; the diagnosis names them if they matter
+        warnings.simplefilter("ignore")  # Pillow warns of odd files, even if they do not matter
         try:
             items, parts, batch = _examined(block, source)
         except _Fault as fault:

@@ -100,12 +100,12 @@ def _size(file):
     "Bytes in a file, 0 if there is none."
     return file.stat().st_size if file.exists() else 0
 
-# %% ../../nbs/layout/archive.ipynb #28fea4ec
+# %% ../../nbs/layout/archive.ipynb #33a7c5af
 WAITS = (0, 1, 3)  # seconds before each try
 
 
 def _download(archive, folder):
-    "The archive, whole, in `folder`; goes on after an earlier try; _MirrorError if it cannot be had."
+    "The archive, whole, in `folder`; goes on after an earlier try, or _MirrorError."
     part = folder / (archive.url.rsplit("/", 1)[-1] + ".part")
     for wait in WAITS:
         time.sleep(wait)
@@ -118,12 +118,13 @@ def _download(archive, folder):
             problem = "the file there is not the one expected (checksum)"
     raise _MirrorError(problem)
 
-# %% ../../nbs/layout/archive.ipynb #6ccbfa8e
+# %% ../../nbs/layout/archive.ipynb #2bdc5bd6
 def _refuse_member(member):
     "_MirrorError for a member of an archive that is no plain file or folder below the destination."
     outside = member.name.startswith("/") or ".." in PurePosixPath(member.name).parts
     if outside or any(sign in member.name for sign in "\\:"):
-        raise _MirrorError(f"refused to unpack {member.name!r}: it would lie outside the destination")
+        raise _MirrorError(f"refused to unpack {member.name!r}: "
+                           "it would lie outside the destination")
     if not (member.isfile() or member.isdir()):
         raise _MirrorError(f"refused to unpack {member.name!r}: it is a link or a device")
 
@@ -229,14 +230,14 @@ def _own_folder(source):
             raise
         raise DataError(f"PETBREEDS_DATA: {error}") from None
 
-# %% ../../nbs/layout/archive.ipynb #dc716304
-def get_pets(source: str | Path | None = None,  # paper, oxford, a folder; None: PETBREEDS_DATA, else paper
+# %% ../../nbs/layout/archive.ipynb #e4df34f1
+def get_pets(source: str | Path | None = None,  # paper, oxford or a folder; None: PETBREEDS_DATA
              per_breed: int = 60,  # paper: pictures of each of the 37 breeds
              seed: int = 0,  # paper: another seed draws other individuals
              scale: float = 0.5,  # paper: size of the pictures, 1 for about 500x375 px
-             dirty: bool = False,  # paper: plant the faulty files that the photographs are known for
+             dirty: bool = False,  # paper: plant the faulty files of the photographs
              workers: int | None = None,  # paper: processes that draw; None: one a core
-             home: str | Path | None = None,  # keeps pictures; None: PETBREEDS_HOME, else the user's cache
+             home: str | Path | None = None,  # keeps pictures; None: PETBREEDS_HOME or a cache
              mirrors: tuple = OXFORD,  # oxford: what to download, and from where
             ) -> Path:  # a folder with images/ and, usually, annotations/
     "A folder of labelled pictures: drawn, downloaded or your own; DataError if it cannot be had."

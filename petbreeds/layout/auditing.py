@@ -98,21 +98,22 @@ def usable_images(path: str | Path,  # a folder that holds images/
     "The pictures one can train on: they open to their last byte and carry a label; or DataError."
     return L(checked.file for checked in _check_all(path) if checked.usable)
 
-# %% ../../nbs/layout/auditing.ipynb #a0dc12d1
+# %% ../../nbs/layout/auditing.ipynb #f5420a0d
 def pictures_to_use(folder: str | Path,  # holds images/
                    ) -> L:  # paths, sorted
     "`usable_images`, with a notice of the files left out; DataError if nothing is left."
     files = usable_images(folder)
     if not files:
         raise DataError(f"no picture in {Path(folder) / 'images'} that opens and carries a label: "
-                        "expected files like Abyssinian_1.jpg; run 'petbreeds data paper' to draw a set")
+                        "expected files like Abyssinian_1.jpg; "
+                        "run 'petbreeds data paper' to draw a set")
     others = sorted(set(image_files(folder)) - set(files))
     if others:
         _log.warning("%d of %d files in images/ cannot be used and are left out: %s",
                      len(others), len(others) + len(files), few(file.name for file in others))
     return files
 
-# %% ../../nbs/layout/auditing.ipynb #41c3c767
+# %% ../../nbs/layout/auditing.ipynb #aaa0aa69
 _DECODE_EACH = r"""
 import json, sys, warnings
 warnings.simplefilter("ignore")  # torchvision hands its reader over to another package one day
@@ -129,24 +130,26 @@ for i, name in enumerate(json.load(sys.stdin)):
 def _complaints(files):
     "Pairs (file, what libjpeg says) for the JPEGs that decode, but not without complaint."
     if not files:
-        return ()
+        return []
     decoding = subprocess.run([sys.executable, "-c", _DECODE_EACH], capture_output=True,
                               input=json.dumps([str(file) for file in files]).encode())
     heard = decoding.stderr.decode(errors="replace")
     if decoding.returncode:
         reason = heard.strip().rpartition("\n")[2][:LONGEST]
         _log.warning("damaged JPEGs were not looked for: %s", reason)
-        return ()
+        return []
     said = [piece.partition("\n") for piece in heard.split("\0")[1:]]
-    return tuple((files[int(number)], " ".join(words.split()))
-                 for number, _, words in said if words.strip())
+    return [(files[int(number)], " ".join(words.split()))
+            for number, _, words in said if words.strip()]
 
-# %% ../../nbs/layout/auditing.ipynb #9e66160d
+# %% ../../nbs/layout/auditing.ipynb #e3f347f0
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")  # a file of another format under such a name has a fault
+
+
 def _damaged(checks):
     "Pairs (file, what libjpeg says) for the damaged ones among files without another fault."
-    jpegs = [checked.file for checked in checks if checked.file.suffix.lower() in (".jpg", ".jpeg")
-             and not checked.faults]
-    return _complaints(tuple(jpegs))
+    return _complaints([checked.file for checked in checks
+                        if checked.file.suffix.lower() in _JPEG and not checked.faults])
 
 # %% ../../nbs/layout/auditing.ipynb #7d9c033c
 def _duplicates(checks):
@@ -164,9 +167,9 @@ def _label(file):
     found = FILE_NAME.fullmatch(file.name)
     return found and same_form(found[1])
 
-# %% ../../nbs/layout/auditing.ipynb #3e0e809f
+# %% ../../nbs/layout/auditing.ipynb #31b2491f
 def audit(path: str | Path,  # a folder that holds images/
-         ) -> pd.DataFrame:  # one row per fault: file (below images/), fault, detail, usable, advice
+         ) -> pd.DataFrame:  # row per fault: file (in images/), fault, detail, usable, advice
     "Every file under images/ that is not what it should be, and what to do about it; or DataError."
     checks = _check_all(path)
     found = [(checked.file, *fault) for checked in checks for fault in checked.faults]

@@ -122,7 +122,7 @@ def names_in(file: str | Path,  # such as annotations/test.txt
                         "copy it again from where the data came") from None
     return [_name_in(line) for line in lines if line.strip() and not line.startswith("#")]
 
-# %% ../../nbs/layout/sources.ipynb #f16a068a
+# %% ../../nbs/layout/sources.ipynb #535220ea
 def listed_parts(folder: str | Path,  # a folder that holds annotations/, or not
                 ) -> dict[str, str] | None:  # name: 'trainval' or 'test'; None without lists
     "What the official split says of each picture; DataError if its lists contradict each other."
@@ -136,17 +136,18 @@ def listed_parts(folder: str | Path,  # a folder that holds annotations/, or not
                         "an official split needs both; add it, or remove the other one")
     repeated = sorted(set(lists["trainval"]) & set(lists["test"]))
     if repeated:
-        raise DataError(f"{annotations / 'test.txt'} repeats {len(repeated)} of the training pictures "
-                        f"in trainval.txt ({few(repeated)}): remove them from one of the lists")
+        raise DataError(f"{annotations / 'test.txt'} repeats {len(repeated)} of the training "
+                        f"pictures in trainval.txt ({few(repeated)}): "
+                        "remove them from one of the lists")
     return {name: part for part, names in lists.items() for name in names}
 
-# %% ../../nbs/layout/sources.ipynb #ea2a9efa
+# %% ../../nbs/layout/sources.ipynb #1586d8ed
 _log = logging.getLogger("petbreeds")
 
 
 def parts_of(folder: str | Path,  # a folder that holds images/
              files: list,  # paths of its pictures
-            ) -> list[str] | None:  # 'train', 'test' or '' (in no list) for each; None without lists
+            ) -> list[str] | None:  # 'train', 'test' or '' (in no list); None without lists
     "The official split of `files`; DataError if a list cannot be used."
     listed = listed_parts(folder)
     if listed is None:
@@ -154,8 +155,8 @@ def parts_of(folder: str | Path,  # a folder that holds images/
     found = [listed.get(same_form(Path(file).stem), "") for file in files]
     for part in ("trainval", "test"):
         if part not in found:
-            raise DataError(f"none of the {len(files)} usable pictures in {Path(folder) / 'images'} "
-                            f"is in {part}.txt: check the names there, "
+            raise DataError(f"none of the {len(files)} usable pictures in {Path(folder)} is in "
+                            f"annotations/{part}.txt: check the names there, "
                             "or remove both lists to split at random")
     if "" in found:
         _log.info("%d of %d pictures are in neither trainval.txt nor test.txt and are left out",

@@ -210,8 +210,8 @@ PAGE = """<!doctype html>
 <h1>{{ about.architecture }} on {{ about.vocabulary | length }} breeds</h1>
 <p><span class="big">{{ about.metrics.error_rate | percent }}</span> <span class="faint">error rate {{ how_sure(about.metrics) }}</span></p>
 {% if about.valid %}<p class="faint">{{ about.valid.error_rate | percent }} {{ how_sure(about.valid, "validation") }}.
-Choices were made on those; the network saw the test pictures once, at the end.</p>
-{% else %}<p class="faint">There were too few pictures to validate on. The network saw the test pictures once, at the end.</p>
+Those may guide choices. The network saw the test pictures once, when its training was over.</p>
+{% else %}<p class="faint">There were too few pictures to validate on. The network saw the test pictures once, when its training was over.</p>
 {% endif %}
 <h2>Training</h2><div class="curves">{% for drawing in drawings %}<div>{{ drawing }}</div>{% endfor %}</div>
 <details><summary>The numbers of each epoch</summary>{{ table("Epochs", history[0], history[1:]) }}</details>
@@ -226,8 +226,8 @@ Choices were made on those; the network saw the test pictures once, at the end.<
 or name its folder: <code>petbreeds report RUN --data FOLDER</code>.</p>{% endif %}
 <ul class="mistakes">{% for one in mistakes %}<li>
 {% if one.uri %}<img src="{{ one.uri }}" alt="{{ one.breed }}, taken for {{ one.predicted }}">{% else %}<p class="faint">picture not found</p>{% endif %}
-<b>{{ one.predicted }}</b> {{ one.probability | percent }}<br>is {{ one.breed }} {{ one.probability_of_breed | percent }}<br>
-<span class="faint">{{ one.image }}</span></li>{% endfor %}</ul>{% endif %}
+<b>{{ one.predicted | breakable }}</b> {{ one.probability | percent }}<br>is {{ one.breed | breakable }} {{ one.probability_of_breed | percent }}<br>
+<span class="faint">{{ one.image | breakable }}</span></li>{% endfor %}</ul>{% endif %}
 <h2>Settings</h2>{{ table("What it takes to repeat this run; all of it is in run.json", ("name", "value"), settings) }}
 </main></body></html>
 """

@@ -10,5 +10,21 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]  # the tests import the modules o
 
 def build(nbs, out):
     "Build pages from a folder of notebooks; returns the finished process."
-    return subprocess.run([sys.executable, "-m", "sphinx", "-E", "-W", "-q", "-d", f"{out}.doctrees", "-c", str(ROOT / "docs"),
-                           str(nbs), str(out)], capture_output=True, text=True)
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-E",
+            "-W",
+            "-q",
+            "-d",
+            f"{out}.doctrees",
+            "-c",
+            str(ROOT / "docs"),
+            str(nbs),
+            str(out),
+        ],
+        capture_output=True,
+        text=True,
+    )

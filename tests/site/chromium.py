@@ -47,6 +47,8 @@ if __name__ == "__main__":
     if not (driver_starts() and find()):
         install()
     if not driver_starts():
-        sys.exit("Playwright does not start, and the tests of the site need it: on Debian 'sudo apt-get install libatomic1'")
+        sys.exit(
+            "Playwright does not start, and the tests of the site need it: on Debian 'sudo apt-get install libatomic1'"
+        )
     if not find():
         sys.exit(MISSING)

@@ -31,7 +31,9 @@ class QuietServer(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture(scope="session")
 def address(site):
     "The site on this machine, below /petbreeds/ as on GitHub Pages."
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietServer, directory=str(site.parent)))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(QuietServer, directory=str(site.parent))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/{site.name}"
     server.shutdown()

@@ -7,6 +7,7 @@ from builder import build
 import api
 import checks
 import contents
+import floors
 import notebook_source
 import pictures
 import quiz
@@ -18,7 +19,14 @@ ERROR = {"output_type": "error", "ename": "ValueError", "evalue": "no breed", "t
 
 
 def code(source, *outputs):
-    return {"cell_type": "code", "metadata": {}, "execution_count": None, "source": source, "outputs": list(outputs), "id": "c"}
+    return {
+        "cell_type": "code",
+        "metadata": {},
+        "execution_count": None,
+        "source": source,
+        "outputs": list(outputs),
+        "id": "c",
+    }
 
 
 def text(source):
@@ -26,23 +34,58 @@ def text(source):
 
 
 def notebook(*cells):
-    return {"cells": [text("# Softmax\n\n> Shares\n\nIt takes about ten seconds."), *cells], "metadata": {
-        "kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}, "nbformat": 4, "nbformat_minor": 5}
+    return {
+        "cells": [text("# Softmax\n\n> Shares\n\nIt takes about ten seconds."), *cells],
+        "metadata": {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def write(file, *cells, title):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"cells": [text(title), *cells]}), encoding="utf-8")
 
 
 GOOD = code("1 + 1", RESULT)
 BAD = {
-    "no outputs": ([code("1 + 1"), code("2 + 2")], "nbs/05_softmax.ipynb, cell 2 (1 + 1): no cell of the notebook has a stored output"),
-    "an error": ([GOOD, code("breed_of('x')", ERROR)], "nbs/05_softmax.ipynb, cell 3 (breed_of('x')): the stored output is an error, ValueError: no breed"),
-    "no alt text": ([code("plt.plot(x)", PICTURE)], "nbs/05_softmax.ipynb, cell 2 (plt.plot(x)): a figure without alt text"),
-    "empty alt text": ([code("#| fig-alt:\nplt.plot(x)", PICTURE)], "nbs/05_softmax.ipynb, cell 2 (plt.plot(x)): a figure without alt text"),
-    "alt text, no figure": ([GOOD, code("#| fig-alt: A line.\nplt.plot(x)")], "nbs/05_softmax.ipynb, cell 3 (plt.plot(x)): alt text, but no figure"),
-    "a picture without alt": ([GOOD, text("Look:\n\n![](pets.png)")], "nbs/05_softmax.ipynb, cell 3 (Look:): a picture without alt text"),
-    "a heading twice": ([GOOD, text("## Shares"), text("## Shares")], "nbs/05_softmax.ipynb, cell 4 (## Shares): the heading 'Shares' stands in cell 3"),
+    "no outputs": (
+        [code("1 + 1"), code("2 + 2")],
+        "nbs/05_softmax.ipynb, cell 2 (1 + 1): no cell of the notebook has a stored output",
+    ),
+    "an error": (
+        [GOOD, code("breed_of('x')", ERROR)],
+        "nbs/05_softmax.ipynb, cell 3 (breed_of('x')): the stored output is an error, ValueError: no breed",
+    ),
+    "no alt text": (
+        [code("plt.plot(x)", PICTURE)],
+        "nbs/05_softmax.ipynb, cell 2 (plt.plot(x)): a figure without alt text",
+    ),
+    "empty alt text": (
+        [code("#| fig-alt:\nplt.plot(x)", PICTURE)],
+        "nbs/05_softmax.ipynb, cell 2 (plt.plot(x)): a figure without alt text",
+    ),
+    "alt text, no figure": (
+        [GOOD, code("#| fig-alt: A line.\nplt.plot(x)")],
+        "nbs/05_softmax.ipynb, cell 3 (plt.plot(x)): alt text, but no figure",
+    ),
+    "a picture without alt": (
+        [GOOD, text("Look:\n\n![](pets.png)")],
+        "nbs/05_softmax.ipynb, cell 3 (Look:): a picture without alt text",
+    ),
+    "a heading twice": (
+        [GOOD, text("## Shares"), text("## Shares")],
+        "nbs/05_softmax.ipynb, cell 4 (## Shares): the heading 'Shares' stands in cell 3",
+    ),
     "a second title": ([GOOD, text("# Another")], "nbs/05_softmax.ipynb, cell 3 (# Another): a second title"),
     "a quiz without a right answer": (
-        [GOOD, text("**1. Which?**\n(a) one (b) two\n\n<details><summary>Answer</summary>\n\n**d.** No.\n\n</details>")],
-        "nbs/05_softmax.ipynb, cell 3 (**1. Which?**): the quiz question '**1. Which?**' has the options a, b and the answer d"),
+        [
+            GOOD,
+            text("**1. Which?**\n(a) one (b) two\n\n<details><summary>Answer</summary>\n\n**d.** No.\n\n</details>"),
+        ],
+        "nbs/05_softmax.ipynb, cell 3 (**1. Which?**): the quiz question '**1. Which?**' has the options a, b and the "
+        "answer d",
+    ),
 }
 
 
@@ -66,11 +109,32 @@ def test_good_notebook_has_no_fault():
 def test_table_of_contents_and_folder_must_agree(tmp_path, monkeypatch):
     monkeypatch.setattr(contents, "PARTS", {"Loss": ["05_softmax", "06_cross_entropy"], "Appendix": []})
     monkeypatch.setattr(contents, "BELOW", {})
-    for name in ("index", "05_softmax", "07_new"):
+    (tmp_path / "layout").mkdir()
+    for name in ("index", "05_softmax", "07_new", "layout/cellar"):
         (tmp_path / f"{name}.ipynb").write_text("{}")
-    missing, absent = contents.faults(tmp_path)
+    missing, room, absent = contents.faults(tmp_path)
     assert missing.startswith("nbs/07_new.ipynb: missing from the table of contents; add it to PARTS")
+    assert room.startswith("nbs/layout/cellar.ipynb: missing from the table of contents; add it to HOUSE in course.py")
     assert absent.startswith("nbs/06_cross_entropy.ipynb: no such notebook")
+
+
+def test_rooms_stand_under_their_floor_in_the_order_of_the_house(tmp_path):
+    write(tmp_path / "layout" / "archive.ipynb", code("#| default_exp layout.archive"), title="# Archive\n\n> Fetches")
+    pages = contents.pages()
+    first = pages.index("rooms/layout")
+    assert pages[first + 1:first + 4] == ["layout/sources", "layout/archive", "layout/auditing"]
+    page = floors.floor_page(tmp_path, "layout")
+    assert "[Archive](../layout/archive.ipynb)" in page and "Fetches" in page and "/layout/archive\n" in page
+    assert "rooms/layout" in contents.toctrees("index") and "layout/archive" not in contents.toctrees("index")
+
+
+def test_check_is_folded_by_itself():
+    reader, check = code("mine = ..."), code("def check(): ...\ncheck()", RESULT)
+    check["metadata"] = {"tags": ["hide-input"]}
+    imports = code("import math")
+    shown = notebook_source.convert("05_softmax", [reader, check, imports], api.Reference())
+    folds = [cell["metadata"].get("mystnb", {}).get("code_prompt_show") for _, cell in shown]
+    assert folds == [None, "The check", "Imports and settings"]
 
 
 def test_build_fails_and_says_where(tmp_path):
@@ -78,22 +142,40 @@ def test_build_fails_and_says_where(tmp_path):
     nbs = tmp_path / "nbs"
     nbs.mkdir()
     index = notebook(text("## The chapters\n\nA list."), code("2", RESULT))
-    bad = notebook(code("#| export\ndef softmax(x): return x"), code("softmax('x')", ERROR), text("See [chapter 9](09_gone.ipynb) and [this](#nowhere)."))
+    bad = notebook(
+        code("#| export\ndef softmax(x): return x"),
+        code("softmax('x')", ERROR),
+        text("See [chapter 9](09_gone.ipynb) and [this](#nowhere)."),
+    )
     for name, cells in (("index", index), ("05_softmax", bad), ("99_unlisted", notebook(GOOD))):
         (nbs / f"{name}.ipynb").write_text(json.dumps(cells))
     done = build(nbs, tmp_path / "out")
     assert done.returncode != 0
     assert "nbs/05_softmax.ipynb, cell 3 (softmax('x')): the stored output is an error" in done.stderr
-    assert "nbs/05_softmax.ipynb, cell 4: WARNING: " in done.stderr and "09_gone.ipynb" in done.stderr and "nowhere" in done.stderr
+    assert (
+        "nbs/05_softmax.ipynb, cell 4: WARNING: " in done.stderr
+        and "09_gone.ipynb" in done.stderr
+        and "nowhere" in done.stderr
+    )
     assert "nbs/99_unlisted.ipynb: missing from the table of contents" in done.stderr
 
 
 def test_quiz_question_becomes_choices():
-    asked = "## Quiz\n\n**1. Why (really)?**\n(a) for `f(a)` (b) for speed\n\n<details><summary>Answer</summary>\n\n**b.** It is.\n\n</details>\n\nAfter."
+    asked = (
+        "## Quiz\n\n**1. Why (really)?**\n(a) for `f(a)` (b) for speed\n\n"
+        "<details><summary>Answer</summary>\n\n**b.** It is.\n\n</details>\n\nAfter."
+    )
     (question, options, right, answer), = quiz.questions(asked)
-    assert (question, options, right, answer) == ("**1. Why (really)?**", {"a": "for `f(a)`", "b": "for speed"}, "b", "**b.** It is.")
+    assert (question, options, right, answer) == (
+        "**1. Why (really)?**",
+        {"a": "for `f(a)`", "b": "for speed"},
+        "b",
+        "**b.** It is.",
+    )
     made = quiz.as_directives(asked)
-    assert made.startswith("## Quiz") and "{question} b\n" in made and made.endswith("After.") and "<details>" not in made
+    assert (
+        made.startswith("## Quiz") and "{question} b\n" in made and made.endswith("After.") and "<details>" not in made
+    )
 
 
 def test_question_without_options_stays_as_it_is():
@@ -105,15 +187,25 @@ def test_entry_of_an_exported_function():
     entry, = api.entries_in('def pick(x: Tensor,  # activations, shape (N, C)\n         k: int = 5,  # how many\n'
                             '        ) -> list:  # of names\n    "The best `k`."\n    return []')
     assert entry.signature == "pick(x, k=5) -> list" and entry.doc == "The best `k`."
-    assert [(p.name, p.type, p.meaning) for p in entry.parameters] == [("x", "Tensor", "activations, shape (N, C)"), ("k", "int", "how many")]
+    assert [(p.name, p.type, p.meaning) for p in entry.parameters] == [
+        ("x", "Tensor", "activations, shape (N, C)"),
+        ("k", "int", "how many"),
+    ]
     assert entry.returns.meaning == "of names"
     assert "| `k` | `int` | how many |" in api.markdown(entry)
 
 
 def test_entry_of_a_class_and_of_constants():
-    stage, best, rate = api.entries_in('@dataclass\nclass Stage:\n    "A stage."\n    lr: float = 1e-3  # rate\n\n    def fit(self):\n        "Train."\n\n\n'
-                                       'BEST, RATE = 1, 2\nother = 3\n_HIDDEN = 4')
-    assert (stage.signature, stage.parameters[0].meaning, stage.methods[0].signature) == ("Stage(lr=0.001)", "rate", "Stage.fit()")
+    stage, best, rate = api.entries_in(
+        '@dataclass\nclass Stage:\n    "A stage."\n    lr: float = 1e-3  # rate\n\n'
+        '    def fit(self):\n        "Train."\n\n\n'
+        'BEST, RATE = 1, 2\nother = 3\n_HIDDEN = 4'
+    )
+    assert (stage.signature, stage.parameters[0].meaning, stage.methods[0].signature) == (
+        "Stage(lr=0.001)",
+        "rate",
+        "Stage.fit()",
+    )
     assert (best.name, rate.name) == ("BEST", "RATE")
 
 
@@ -127,6 +219,14 @@ def test_small_pictures_stay_as_they_are():
 
 
 def test_number_of_a_page():
-    assert [contents.number(page) for page in ("05_softmax", "14_shipping", "00_paperpets", "glossary", "index")] == ["5", "14", "A", "", ""]
-    assert contents.number("paperpets/shapes") == "A.2"
+    assert [contents.number(page) for page in ("05_softmax", "14_shipping", "00_paperpets", "glossary", "index")] == [
+        "5",
+        "14",
+        "A",
+        "",
+        "",
+    ]
+    rooms = ("paperpets/shapes", "layout/archive", "ground/files")
+    assert [contents.number(page) for page in rooms] == ["A.2", "1.2", ""]
+    assert [contents.number(page) for page in ("rooms/layout", "api/petbreeds.layout")] == ["", ""]
     assert checks.directives(code("#| export\n#| fig-alt: a: b\nx"))["fig-alt"] == "a: b"

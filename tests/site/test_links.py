@@ -10,7 +10,7 @@ from builder import NBS, ROOT
 import api
 import contents
 
-CHAPTERS = [page for page in contents.pages() if page != "glossary"]
+CHAPTERS = [page for page in contents.notebooks() if page != "glossary"]
 
 
 class Page(HTMLParser):
@@ -58,7 +58,10 @@ def test_buttons_of_a_chapter(site, parsed, chapter):
     found, notebook = parsed[f"{chapter}.html"].references, f"nbs/{chapter}.ipynb"
     up = "../" * chapter.count("/")
     assert f"https://colab.research.google.com/github/{repository}/blob/{settings['branch']}/{notebook}" in found
-    assert any(r.startswith(f"https://mybinder.org/v2/gh/{repository}/{settings['branch']}") and notebook in unquote(r) for r in found)
+    assert any(
+        r.startswith(f"https://mybinder.org/v2/gh/{repository}/{settings['branch']}") and notebook in unquote(r)
+        for r in found
+    )
     assert any(r.startswith(f"https://github.com/{repository}/") and f"/{notebook}" in r for r in found)
     assert f"{up}_sources/{chapter}.ipynb" in found
     assert (site / "_sources" / f"{chapter}.ipynb").read_bytes() == (NBS / f"{chapter}.ipynb").read_bytes()
@@ -78,13 +81,17 @@ def test_titles_are_numbered_and_parts_named(site):
         assert (part in text) == bool(pages)
     for page in contents.pages():
         number = contents.number(page)
-        title = re.search(r"<h1>(.*?)<a class=\"headerlink\"", (site / f"{page}.html").read_text(encoding="utf-8"), re.S)[1]
+        title = re.search(
+            r"<h1>(.*?)<a class=\"headerlink\"", (site / f"{page}.html").read_text(encoding="utf-8"), re.S
+        )[1]
         assert title.startswith(f"{number}. ") == bool(number), page
 
 
 def test_map_tells_the_time_of_each_chapter(site):
     text = (site / "index.html").read_text(encoding="utf-8")
-    assert len(re.findall(r"(?:seconds?|minutes?)\s*</p>\s*</div>", text)) >= len([p for p in contents.PARTS["Data"] + contents.PARTS["Loss"]])
+    assert len(re.findall(r"(?:seconds?|minutes?)\s*</p>\s*</div>", text)) >= len(
+        [p for p in contents.PARTS["Data"] + contents.PARTS["Loss"]]
+    )
 
 
 def exported(module):

@@ -1,5 +1,5 @@
-"""Every page in a browser, each loaded once: console, requests, weight, equations, accessibility in both colour schemes,
-the width of a phone. Screenshots go to _screenshots/."""
+"""Every page in a browser, each loaded once: console, requests, weight, equations, accessibility in both colour
+schemes, the width of a phone. Screenshots go to _screenshots/."""
 import re
 
 import pytest
@@ -12,13 +12,19 @@ PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
 NOTEBOOKS = sorted(nb.relative_to(NBS).with_suffix(".html").as_posix() for nb in NBS.rglob("[!.]*.ipynb")
                    if ".ipynb_checkpoints" not in nb.parts)
-MODULES = sorted(f"api/petbreeds.{m[1].strip()}.html".replace(".__init__", "") for nb in NBS.rglob("[!.]*.ipynb")
-                 if nb.stem != "index" and (m := re.search(r"#\| default_exp ([\w.]+)", nb.read_text(encoding="utf-8"))))
-PAGES = [*NOTEBOOKS, *MODULES, "api/index.html", "genindex.html", "py-modindex.html", "search.html"]
+MODULES = sorted(
+    f"api/petbreeds.{m[1].strip()}.html".replace(".__init__", "")
+    for nb in NBS.rglob("[!.]*.ipynb")
+    if nb.stem != "index" and (m := re.search(r"#\| default_exp ([\w.]+)", nb.read_text(encoding="utf-8")))
+)
+FLOORS = sorted({f"rooms/{page.split('/')[0]}.html" for page in NOTEBOOKS if "/" in page})
+PAGES = [*NOTEBOOKS, *MODULES, *FLOORS, "api/index.html", "genindex.html", "py-modindex.html", "search.html"]
 WEIGHT = """() => performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))
   .reduce((sum, entry) => sum + entry.encodedBodySize, 0)"""
-WIDER = """() => [...document.querySelectorAll('article *')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1
-  && !e.closest('pre, table, .output, .math, mjx-container, .sd-row')).slice(0, 5).map((e) => e.outerHTML.slice(0, 120))"""
+WIDER = """() => [...document.querySelectorAll('article *')]
+  .filter((e) => e.getBoundingClientRect().right > innerWidth + 1
+    && !e.closest('pre, table, .output, .math, mjx-container, .sd-row'))
+  .slice(0, 5).map((e) => e.outerHTML.slice(0, 120))"""
 
 
 def test_list_of_pages_is_complete(pages):
@@ -28,12 +34,19 @@ def test_list_of_pages_is_complete(pages):
 @pytest.fixture(scope="module")
 def visitor(browser, address):
     "One tab for all pages, with what it complains about and asks for."
-    context = browser.new_context(viewport=DESKTOP, color_scheme="light", reduced_motion="reduce", base_url=f"{address}/")
+    context = browser.new_context(
+        viewport=DESKTOP, color_scheme="light", reduced_motion="reduce", base_url=f"{address}/"
+    )
     tab = context.new_page()
     tab.heard = []
     tab.on("console", lambda message: message.type == "error" and tab.heard.append(f"console: {message.text}"))
     tab.on("pageerror", lambda error: tab.heard.append(f"error: {error}"))
-    tab.on("request", lambda request: request.url.startswith((address, "data:", "blob:")) or tab.heard.append(f"outside: {request.url}"))
+    tab.on(
+        "request",
+        lambda request: (
+            request.url.startswith((address, "data:", "blob:")) or tab.heard.append(f"outside: {request.url}")
+        ),
+    )
     tab.on("response", lambda response: response.status < 400 or tab.heard.append(f"{response.status}: {response.url}"))
     yield tab
     context.close()
@@ -42,7 +55,12 @@ def visitor(browser, address):
 # Contrast depends on colours and sizes alone: of the thousand words of a page that look the same, axe looks at one.
 AXE = """async (contrast) => {
   const options = {resultTypes: ['violations'], preload: false};
-  const ground = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (c != 'rgba(0, 0, 0, 0)') return c } };
+  const ground = (e) => {
+    for (; e; e = e.parentElement) {
+      const c = getComputedStyle(e).backgroundColor;
+      if (c != 'rgba(0, 0, 0, 0)') return c;
+    }
+  };
   const looks = new Map();
   for (const e of document.body.querySelectorAll('*')) {
     if (![...e.childNodes].some((n) => n.nodeType == 3 && n.data.trim()) || !e.checkVisibility()) continue;
@@ -51,7 +69,8 @@ AXE = """async (contrast) => {
     if (!looks.has(look)) looks.set(look, e);
   }
   const found = contrast ? await axe.run({include: [...looks.values()]}, {runOnly: ['color-contrast'], ...options})
-    : await axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], rules: {'color-contrast': {enabled: false}}, ...options});
+    : await axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'],
+                              rules: {'color-contrast': {enabled: false}}, ...options});
   return found.violations.filter((v) => ['serious', 'critical'].includes(v.impact)).flatMap((v) => v.nodes.map((n) =>
     `${v.id}: ${n.html.slice(0, 150)} ${contrast ? n.any[0].message.slice(0, 150) : ''}`));
 }"""
@@ -62,8 +81,14 @@ def picture(tab, name, kind):
     file = SCREENSHOTS / kind / f"{name.removesuffix('.html').replace('/', '_')}.jpg"
     file.parent.mkdir(parents=True, exist_ok=True)
     height = tab.evaluate("document.documentElement.scrollHeight")
-    tab.screenshot(path=file, type="jpeg", quality=60, clip={"x": 0, "y": 0, "width": tab.viewport_size["width"], "height": min(height, 10_000)},
-                   full_page=True, animations="disabled")
+    tab.screenshot(
+        path=file,
+        type="jpeg",
+        quality=60,
+        clip={"x": 0, "y": 0, "width": tab.viewport_size["width"], "height": min(height, 10_000)},
+        full_page=True,
+        animations="disabled",
+    )
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -74,7 +99,9 @@ def test_page(visitor, name):
     tab.emulate_media(color_scheme="light")
     tab.goto(name, wait_until="load")
     if tab.locator(".math").count():
-        tab.wait_for_function("document.querySelectorAll('.math').length <= document.querySelectorAll('mjx-container').length")
+        tab.wait_for_function(
+            "document.querySelectorAll('.math').length <= document.querySelectorAll('mjx-container').length"
+        )
         assert tab.locator("mjx-merror, mjx-container [data-mjx-error]").count() == 0, "an equation with an error in it"
     assert tab.evaluate(WEIGHT) < MEGABYTES * 1e6, "heavier than the budget"
     assert tab.locator("article img:not([alt]), article img[alt='']").count() == 0, "a picture without alt text"

@@ -33,7 +33,10 @@ def test_dark_mode_switches_and_stays(page):
 def test_in_the_dark_plots_turn_and_pictures_stay(page):
     page.emulate_media(color_scheme="dark")
     page.goto("02_presizing.html")
-    filters = {image.get_attribute("alt")[:20]: image.evaluate("(e) => getComputedStyle(e).filter") for image in page.locator("article figure img").all()}
+    filters = {
+        image.get_attribute("alt")[:20]: image.evaluate("(e) => getComputedStyle(e).filter")
+        for image in page.locator("article figure img").all()
+    }
     turned = {alt for alt, filter in filters.items() if "invert" in filter}
     assert len(turned) == page.locator("article figure img.plot").count() == 1
     assert turned == {"Three panels with a "}
@@ -43,7 +46,11 @@ def test_imports_are_folded(page):
     page.goto(CHAPTER)
     fold = page.locator("article details", has=page.locator("summary", has_text="Imports and settings"))
     code = fold.locator("pre")
-    assert fold.count() == 1 and not code.is_visible() and "import" not in page.locator(".cell_input pre:visible").first.inner_text()
+    assert (
+        fold.count() == 1
+        and not code.is_visible()
+        and "import" not in page.locator(".cell_input pre:visible").first.inner_text()
+    )
     fold.locator("summary").click()
     assert code.is_visible() and "from petbreeds.softmax import" in code.inner_text()
 
@@ -87,7 +94,9 @@ def test_equations_are_rendered_and_numbered(page):
     page.wait_for_selector("mjx-container[display=true]")
     assert page.locator("div.math").count() == page.locator("div.math mjx-container").count() > 3
     assert page.locator("div.math .eqno").first.inner_text().startswith("(6.1)")
-    fonts = page.evaluate("document.fonts.ready.then((fonts) => [...fonts].filter((f) => f.status == 'loaded').map((f) => f.family))")
+    fonts = page.evaluate(
+        "document.fonts.ready.then((fonts) => [...fonts].filter((f) => f.status == 'loaded').map((f) => f.family))"
+    )
     assert any("MJX" in font for font in fonts), "the fonts of MathJax are not beside the pages"
 
 
@@ -95,7 +104,9 @@ def test_figures_have_numbered_captions(page):
     page.goto(CHAPTER)
     captions = page.locator("article figure figcaption").all_inner_texts()
     assert len(captions) == page.locator("article figure img").count() > 3
-    assert [re.match(r"Figure 6\.(\d+)\. \S", caption)[1] for caption in captions] == [str(i + 1) for i in range(len(captions))]
+    assert [re.match(r"Figure 6\.(\d+)\. \S", caption)[1] for caption in captions] == [
+        str(i + 1) for i in range(len(captions))
+    ]
 
 
 def test_code_is_copied_without_what_is_around_it(browser, address):
@@ -120,7 +131,9 @@ def test_download_gives_the_notebook(page):
 
 def test_a_link_into_a_fold_opens_it(page):
     page.goto("paperpets/coat.html#petbreeds.paperpets.coat.face_mask")
-    page.wait_for_function("document.getElementById('petbreeds.paperpets.coat.face_mask').getBoundingClientRect().height > 0")
+    page.wait_for_function(
+        "document.getElementById('petbreeds.paperpets.coat.face_mask').getBoundingClientRect().height > 0"
+    )
 
 
 def test_printed_page_is_the_chapter_alone(page):
