@@ -2,11 +2,10 @@
 
     python bench/cross_entropy.py            writes bench/results/cross_entropy.json and its table in bench/README.md
 
-Every round times each contender in turn, so that a ratio compares neighbours in time; a ratio is the median over rounds,
-with its quartiles. One thread is timed by its own processor time, which other programs disturb little; several, by the clock
-on the wall: use --threads on a quiet machine only, because threads that wait for each other suffer most from company.
-torch.compile needs a C++ compiler: g++ on Linux, clang++ on macOS.
-"""
+Every round times each contender in turn, so that a ratio compares neighbours in time; a ratio is the median
+over rounds, with its quartiles. One thread is timed by its own processor time, which other programs disturb
+little; several, by the clock on the wall: use --threads on a quiet machine only, because threads that wait
+for each other suffer most from company. torch.compile needs a C++ compiler: g++ on Linux, clang++ on macOS."""
 import argparse
 import json
 import tempfile
@@ -84,7 +83,7 @@ def measure(shape, contenders, rounds, number):
     torch.manual_seed(0)
     acts, target = torch.randn(shape, requires_grad=True), torch.randint(0, shape[1], shape[:1])
     expected = step(F.cross_entropy, acts, target)
-    for name, loss in contenders.items():
+    for loss in contenders.values():
         torch.testing.assert_close(step(loss, acts, target), expected)
         seconds(loss, acts, target, 30)  # compile, warm up
     times = {name: [] for name in contenders}
@@ -108,8 +107,8 @@ def section(found):
     rows = [f"| {tuple(row['shape'])} | {row['mode']} | {row['loss']} | {row['microseconds'][1]:.0f} | "
             "{1:.2f} ({0:.2f} to {2:.2f})".format(*row["time_ratio"]) +
             f" | {row['peak_bytes'] / 1e6:.2f} | {row['memory_ratio']:.2f} |" for row in found["results"]]
-    where = ("{date}, {cores} cores of {processor}, load before {load_before}, Python {python}, torch {torch}; threads: {threads}, {clock}; "
-             "{dtype}, {rounds} rounds of {steps_a_round} steps.").format(**found)
+    where = ("{date}, {cores} cores of {processor}, load before {load_before}, Python {python}, torch {torch}; "
+             "threads: {threads}, {clock}; {dtype}, {rounds} rounds of {steps_a_round} steps.").format(**found)
     return "\n".join(["## Cross-entropy, forward and backward", "", where, "",
                       "| shape | mode | loss | median (us) | time ratio (quartiles) | peak (MB) | memory ratio |",
                       "|---|---|---|---|---|---|---|", *rows, "",

@@ -17,7 +17,8 @@ from table import save
 
 from petbreeds.experiments import machine
 
-# Draws every `step`th of `count` entries, from `first` on; prints the seconds on the clock and on the processor, without its own start.
+# Draws every `step`th of `count` entries, from `first` on; prints the seconds on the clock and on the processor,
+# without its own start.
 ONE_SIZE = """
 import sys, time
 from pathlib import Path
@@ -69,7 +70,8 @@ def one_size(workers, pictures):
     with tempfile.TemporaryDirectory() as folder:
         printed, memory = finish([start(ONE_SIZE, folder, k, workers, pictures) for k in range(workers)])
     clock, busy = zip(*(map(float, line.split()) for line in printed))
-    return {"images_per_second": round(pictures / max(clock), 1), "undisturbed": round(pictures / max(busy), 1), "memory_mb": memory}
+    return {"images_per_second": round(pictures / max(clock), 1), "undisturbed": round(pictures / max(busy), 1),
+            "memory_mb": memory}
 
 
 def whole_set():

@@ -3,17 +3,27 @@
     python bench/fine_tuning.py [--seeds 3] [--data paper] [--epochs 2] [--again]
     python bench/fine_tuning.py --seeds 1 --epochs 1 --dry-run    a smoke test; stores nothing
 
-Same pictures, split, network, weights, sizes and rates; one frozen epoch, then two with all layers, each with its validation.
-The two ways take turns within a seed; errors are those on the test pictures. What differs: number format, memory layout and how
-pictures are opened. Each seed is kept in bench/results/runs/ as soon as it is done.
-"""
+Same pictures, split, network, weights, sizes and rates; one frozen epoch, then two with all layers, each with
+its validation. The two ways take turns within a seed; errors are those on the test pictures. What differs:
+number format, memory layout and how pictures are opened. Each seed is kept in bench/results/runs/ as soon as
+it is done."""
 import argparse
 import time
 from functools import partial
 from statistics import mean, median
 
 from fastai.callback.core import Callback
-from fastai.vision.all import CategoryBlock, ColReader, DataBlock, ImageBlock, Resize, aug_transforms, error_rate, set_seed, vision_learner
+from fastai.vision.all import (
+    CategoryBlock,
+    ColReader,
+    DataBlock,
+    ImageBlock,
+    Resize,
+    aug_transforms,
+    error_rate,
+    set_seed,
+    vision_learner,
+)
 from table import interval, repeated, save
 
 from petbreeds.baseline import pet_learner

@@ -19,9 +19,9 @@ from table import save
 from petbreeds.experiments import machine
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "site"))
-import chromium  # noqa: E402
-from builder import NBS, build  # noqa: E402
-from playwright.sync_api import sync_playwright  # noqa: E402
+import chromium
+from builder import NBS, build
+from playwright.sync_api import sync_playwright
 
 BUDGETS = {"build": 30, "first page": 2}  # seconds
 INTERACTIVE = "(performance.timing.domInteractive - performance.timing.navigationStart) / 1000"
@@ -52,7 +52,8 @@ def main():
         done = build(NBS, Path(folder) / "site")
         seconds = time.perf_counter() - start
         assert done.returncode == 0, done.stderr
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietServer, directory=f"{folder}/site"))
+        handler = functools.partial(QuietServer, directory=f"{folder}/site")
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         browser = playwright.chromium.launch(executable_path=chromium.find(), args=chromium.ARGUMENTS)
         times = [visit(browser, f"http://127.0.0.1:{server.server_port}/index.html") for _ in range(visits)]

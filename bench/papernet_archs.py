@@ -2,10 +2,10 @@
 
     python bench/papernet_archs.py PICTURES [--seconds 150] [--breeds 80] [--dry-run]
 
-PICTURES is a folder that `petbreeds pretrain` or `draw_imaginary` has filled, or that will be filled here. Each network trains
-alone, for as many steps as its own speed allows in the same time, one cycle over those steps; then its frozen features are
-probed on PaperPets: a linear classifier is fitted on the training pictures and judged on the test pictures.
-"""
+PICTURES is a folder that `petbreeds pretrain` or `draw_imaginary` has filled, or that will be filled here.
+Each network trains alone, for as many steps as its own speed allows in the same time, one cycle over those
+steps; then its frozen features are probed on PaperPets: a linear classifier is fitted on the training
+pictures and judged on the test pictures."""
 import argparse
 import time
 from dataclasses import replace

@@ -3,10 +3,10 @@
     python bench/papernet_effect.py [--seeds 5] [--epochs 3] [--again]
     python bench/papernet_effect.py --seeds 1 --epochs 1 --dry-run    a smoke test; stores nothing
 
-One frozen and two unfrozen epochs from PaperNet, three unfrozen ones from random weights (a frozen random body would stay
-random), on the default PaperPets (20 training pictures a breed) and on a set with 10. A seed decides head, order and
-augmentation; errors are those on the test pictures. Each seed is kept in bench/results/runs/ as soon as it is done.
-"""
+One frozen and two unfrozen epochs from PaperNet, three unfrozen ones from random weights (a frozen random
+body would stay random), on the default PaperPets (20 training pictures a breed) and on a set with 10. A seed
+decides head, order and augmentation; errors are those on the test pictures. Each seed is kept in
+bench/results/runs/ as soon as it is done."""
 import argparse
 from collections import Counter
 from functools import partial

@@ -2,10 +2,10 @@
 
     python bench/papernet_photos.py FOLDER [--splits 20] [--dry-run]
 
-FOLDER holds photographs in the layout of the Oxford archive; a few of each breed are enough. Each split holds back one picture
-in four of each breed; the same splits for every kind of features. Beside it leave-one-out, with every photograph held back once.
-The last row gives each photograph the features of another one, drawn anew for each split: what is right there is right by chance.
-"""
+FOLDER holds photographs in the layout of the Oxford archive; a few of each breed are enough. Each split holds
+back one picture in four of each breed; the same splits for every kind of features. Beside it leave-one-out,
+with every photograph held back once. The last row gives each photograph the features of another one, drawn
+anew for each split: what is right there is right by chance."""
 import argparse
 import copy
 from pathlib import Path
@@ -28,7 +28,7 @@ HELD_BACK = 0.25
 
 
 def measured_anew(body, pictures, mean, std):
-    "A copy of a body whose batch normalisation has the statistics of these pictures instead of those it was trained with."
+    "A copy of a body whose batch normalisation has the statistics of these pictures instead of its own."
     body = copy.deepcopy(body)
     for layer in body.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
@@ -42,7 +42,7 @@ def measured_anew(body, pictures, mean, std):
 
 
 def accuracy(features, labels, splits):
-    "The share that is right over all splits, and its interval, which counts each photograph once, however often it was held back."
+    "The share that is right over all splits, and its interval, for which each photograph counts once."
     right = np.zeros(len(labels))
     asked = np.zeros(len(labels))
     for train, test in splits:
@@ -54,7 +54,7 @@ def accuracy(features, labels, splits):
 
 
 def kinds_of(body, net, pictures):
-    "For each kind of features one or more functions from the training pictures of a split to the features of all pictures."
+    "For each kind of features one or more functions from the training pictures to the features of all."
     stats = (net["mean"], net["std"])
     strangers = [timm.create_model(net["arch"], num_classes=0) for _ in range(RANDOM_BODIES)]
     rng = np.random.default_rng(0)

@@ -3,14 +3,14 @@
     python bench/presizing.py [--seeds 5] [--epochs 2] [--freeze-epochs 1] [--data paper] [--again]
     python bench/presizing.py --seeds 1 --epochs 1 --freeze-epochs 0 --dry-run    a smoke test; stores nothing
 
-presized    items of the profile's item_size; geometry composed by fastai, then a random crop that shrinks: what pet_dls does
-small       items that already have the final size; the rest as above
-in turn     such small items, and each operation (warp, flip, rotate, zoom, crop) interpolates by itself
+presized    items of the profile's item_size; geometry composed by fastai, then a random crop that shrinks:
+what pet_dls does small       items that already have the final size; the rest as above in turn     such small
+items, and each operation (warp, flip, rotate, zoom, crop) interpolates by itself
 
-Network, weights, epochs, rates, split and batch size are the same. A seed decides head, order and augmentation; runs with the
-same seed are compared with each other. Errors are those on the test pictures, which go through each way's own resize, as they
-would in use. Each seed is kept in bench/results/runs/ as soon as it is done, and the same call goes on after an interruption.
-"""
+Network, weights, epochs, rates, split and batch size are the same. A seed decides head, order and
+augmentation; runs with the same seed are compared with each other. Errors are those on the test pictures,
+which go through each way's own resize, as they would in use. Each seed is kept in bench/results/runs/ as soon
+as it is done, and the same call goes on after an interruption."""
 import argparse
 import time
 from dataclasses import replace
@@ -32,7 +32,7 @@ WAYS = ("presized", "small", "in turn")
 
 
 def one_by_one(tfm):
-    "A composed transform as its operations, in the order in which a picture meets them, each with its own interpolation."
+    "A composed transform as its operations, in the order of use, each with an interpolation of its own."
     how = dict(mode=tfm.mode, pad_mode=tfm.pad_mode, align_corners=tfm.align_corners)
     on_coordinates = [AffineCoordTfm(coord_fs=f, **how) for f in tfm.coord_fs]
     return on_coordinates + [AffineCoordTfm(aff_fs=f, **how) for f in tfm.aff_fs]

@@ -14,8 +14,9 @@ from table import save
 
 from petbreeds.experiments import machine
 
+HELP = "import sys; sys.argv = ['petbreeds', '--help']; from petbreeds.cli import main; main()"
 COMMANDS = {"import petbreeds": ["-c", "import petbreeds"],
-            "petbreeds --help": ["-c", "import sys; sys.argv = ['petbreeds', '--help']; from petbreeds.cli import main; main()"],
+            "petbreeds --help": ["-c", HELP],
             "import petbreeds.paperpets": ["-c", "import petbreeds.paperpets"]}
 BUDGETS = {"import petbreeds": 0.3, "petbreeds --help": 0.5, "import petbreeds.paperpets": 0.3}
 

@@ -1,9 +1,11 @@
-"""Keeps what the scripts beside it measured, and writes it into bench/README.md, a table for each file of bench/results/.
+"""Keeps what the scripts beside it measured, and writes it into bench/README.md, a table for each file of
+bench/results/.
 
     python bench/table.py
 """
 import datetime
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,7 +34,7 @@ def save(name, at_start, settings, results):
 
 
 def repeated(name, run, seeds, settings, again=False, dry_run=False):
-    "The result of each seed, from the bundle of an earlier call where it holds them, unless they are to be run `again`."
+    "The result of each seed, out of the bundle of an earlier call where it has them and `again` is False."
     if dry_run:
         with TemporaryDirectory() as folder:
             return repeat(run, seeds, Path(folder) / f"{name}.json", **settings)["results"]
@@ -42,48 +44,54 @@ def repeated(name, run, seeds, settings, again=False, dry_run=False):
     return repeat(run, seeds, file, **settings)["results"]
 
 
-# file: (heading, what the settings of the run were, {column: key of a row}); chapter 6 needs a table of its own kind
-TABLES = {
-    "startup": ("Startup", "", {
-        "process": "name", "median (s)": "seconds", "slowest (s)": "slowest", "over an empty process (s)": "over_empty",
-        "budget (s)": "budget"}),
-    "drawing": ("Drawing", "Budgets: 80 images a second with two at a time, 500 MB.", {
+@dataclass(frozen=True)
+class Table:
+    "How the file of one script is shown."
+    heading: str
+    columns: dict  # heading of a column: key of a row
+    settings: str = ""  # what the run's settings were; keys of the file in braces
+
+
+TABLES = {  # name of the file: its table; cross_entropy.py writes its own
+    "startup": Table("Startup", {
+        "process": "name", "median (s)": "seconds", "slowest (s)": "slowest",
+        "over an empty process (s)": "over_empty", "budget (s)": "budget"}),
+    "drawing": Table("Drawing", {
         "what": "name", "images/s": "images_per_second", "undisturbed": "undisturbed", "s": "seconds",
-        "memory (MB)": "memory_mb"}),
-    "training": ("Training, pictures a second", "torch {torch}.", {
-        "network": "name", "device": "device", "body frozen": "frozen", "all layers": "all layers"}),
-    "pages": ("The site", "", {
+        "memory (MB)": "memory_mb"},
+        "Budgets: 80 images a second with two at a time, 500 MB."),
+    "training": Table("Training, pictures a second", {
+        "network": "name", "device": "device", "body frozen": "frozen", "all layers": "all layers"},
+        "torch {torch}."),
+    "pages": Table("The site", {
         "what": "name", "median (s)": "seconds", "slowest (s)": "slowest", "budget (s)": "budget"}),
-    "presizing": (
-        "Presizing and the error",
-        "{device}, {arch} from {weights}, {epochs} epochs, {training} training and {test} test pictures, {seeds} seeds; mean "
-        "error with its 95 % interval, and how much it is above that of the presized run with the same seed.",
-        {"way": "way", "side of the items (px)": "item_size", "error": "error", "more than presized": "more_than_presized"}),
-    "papernet_archs": (
-        "Small networks to pretrain",
-        "torch {torch}, timm {timm}, {seconds} s of training planned for each, {breeds} imaginary breeds, {size} px.",
-        {"network": "name", "precision": "precision", "images/s": "images_per_second", "pictures seen": "pictures_seen",
-         "accuracy on imaginary breeds": "accuracy", "error of a probe on PaperPets": "probe_error_on_paperpets",
-         "file (MB)": "file_mb"}),
-    "papernet_effect": (
-        "What PaperNet is worth",
-        "torch {torch}, PaperNet {papernet} ({arch}), {epochs} epochs, {seeds} seeds; mean error with its 95 % interval.",
-        {"pictures": "pictures", "weights": "weights", "training pictures": "training", "test pictures": "test",
-         "error": "error"}),
-    "papernet_photos": (
-        "PaperNet on photographs",
-        "PaperNet {papernet}; {photographs} photographs of {breeds} breeds, {splits} splits with {training} to learn from "
-        "and {held_back} to tell apart; chance {chance}; accuracy with a 95 % interval over photographs. Leaving one picture "
-        "out leaves its breed with one picture fewer than the others, so that counting alone is never right there.",
-        {"features": "name", "accuracy": "accuracy", "leave-one-out": "leave_one_out"}),
-    "fine_tuning": (
-        "Fine-tuning against plain fastai",
-        "torch {torch}; {arch}, {size} px, mini-batches of {bs}, {freeze_epochs} frozen epoch and {epochs} with all layers; "
-        "{seeds} seeds. Times as fast: least, median and most of the seeds; difference of the errors with its 95 % interval. "
-        "This network gains little from another number format, and fastai trains the batch normalisation of a frozen body too, "
-        "so that gradients pass through all of it either way.",
-        {"what": "name", "petbreeds": "petbreeds", "plain fastai": "plain", "times as fast": "ratio",
-         "plain minus ours": "difference"}),
+    "presizing": Table("Presizing and the error", {
+        "way": "way", "side of the items (px)": "item_size", "error": "error",
+        "more than presized": "more_than_presized"},
+        "{device}, {arch} from {weights}, {epochs} epochs, {training} training and {test} test pictures, {seeds} seeds; "
+        "mean error with its 95 % interval, and how much it is above that of the presized run with the same seed."),
+    "papernet_archs": Table("Small networks to pretrain", {
+        "network": "name", "precision": "precision", "images/s": "images_per_second",
+        "pictures seen": "pictures_seen", "accuracy on imaginary breeds": "accuracy",
+        "error of a probe on PaperPets": "probe_error_on_paperpets", "file (MB)": "file_mb"},
+        "torch {torch}, timm {timm}, {seconds} s of training planned for each, {breeds} imaginary breeds, {size} px."),
+    "papernet_effect": Table("What PaperNet is worth", {
+        "pictures": "pictures", "weights": "weights", "training pictures": "training", "test pictures": "test",
+        "error": "error"},
+        "torch {torch}, PaperNet {papernet} ({arch}), {epochs} epochs, {seeds} seeds; mean error with its 95 % interval."),
+    "papernet_photos": Table("PaperNet on photographs", {
+        "features": "name", "accuracy": "accuracy", "leave-one-out": "leave_one_out"},
+        "PaperNet {papernet}; {photographs} photographs of {breeds} breeds, {splits} splits with {training} to learn "
+        "from and {held_back} to tell apart; chance {chance}; accuracy with a 95 % interval over photographs. Leaving "
+        "one picture out leaves its breed with one picture fewer than the others, so that counting alone is never "
+        "right there."),
+    "fine_tuning": Table("Fine-tuning against plain fastai", {
+        "what": "name", "petbreeds": "petbreeds", "plain fastai": "plain", "times as fast": "ratio",
+        "plain minus ours": "difference"},
+        "torch {torch}; {arch}, {size} px, mini-batches of {bs}, {freeze_epochs} frozen epoch and {epochs} with all "
+        "layers; {seeds} seeds. Times as fast: least, median and most of the seeds; difference of the errors with its "
+        "95 % interval. This network gains little from another number format, and fastai trains the batch "
+        "normalisation of a frozen body too, so that gradients pass through all of it either way."),
 }
 
 
@@ -101,13 +109,13 @@ def cell(value):
 
 def table(name):
     "A section for results/{name}.json, in lines."
-    heading, settings, columns = TABLES[name]
+    shown = TABLES[name]
     found = json.loads((RESULTS / f"{name}.json").read_text())
     machine = ("{date}, {cores} cores of {processor}, load before {load_before}, Python {python}, NumPy {numpy}, "
                "Pillow {pillow}.").format(**found)
-    rows = [[cell(row.get(key)) for key in columns.values()] for row in rows_of(found["results"])]
-    lines = [f"| {' | '.join(line)} |" for line in [columns, ["---"] * len(columns), *rows]]
-    return [f"## {heading}", "", f"{machine} {settings.format(**found)}".strip(), "", *lines, ""]
+    rows = [[cell(row.get(key)) for key in shown.columns.values()] for row in rows_of(found["results"])]
+    lines = [f"| {' | '.join(line)} |" for line in [shown.columns, ["---"] * len(shown.columns), *rows]]
+    return [f"## {shown.heading}", "", f"{machine} {shown.settings.format(**found)}".strip(), "", *lines, ""]
 
 
 def main():

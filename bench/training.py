@@ -2,9 +2,8 @@
 
     python bench/training.py [--steps 3]
 
-The networks of the profiles, and resnet34 as the study notes use it. On a processor in 32 bits and in bfloat16, so that the rule
-of `fastest_precision` can be checked. Written to bench/results/training.json.
-"""
+The networks of the profiles, and resnet34 as the study notes use it. On a processor in 32 bits and in
+bfloat16, so that the rule of `fastest_precision` can be checked. Written to bench/results/training.json."""
 import argparse
 from dataclasses import replace
 

@@ -170,10 +170,15 @@ def before_fit(self: Checkpoint):
 
 @patch
 def before_epoch(self: Checkpoint):
-    "An epoch that will run: those that are skipped are cancelled before they come here."
-    self.cancelled = False
+    self.trained = False
+
+
+@patch
+def before_train(self: Checkpoint):
+    "An epoch that does train: one that is skipped, or only validates, does not come here."
     if stands_aside(self.learn):
         return
+    self.trained = True
     if self.pending and (self.epoch > 0):
         self._restore_stage()
     self.pending = None
@@ -181,12 +186,12 @@ def before_epoch(self: Checkpoint):
 
 @patch
 def after_cancel_epoch(self: Checkpoint):
-    self.cancelled = True
+    self.trained = False
 
 
 @patch
 def after_epoch(self: Checkpoint):
-    if self.cancelled or stands_aside(self.learn):
+    if not self.trained:
         return
     now = time.monotonic()
     self.seconds += now - self.since

@@ -25,7 +25,7 @@ from .files import PetsError, first_line
 EXTENSIONS = {  # extension, in lower case: the format that it promises
     "jpg": "JPEG", "jpeg": "JPEG", "jpe": "JPEG", "jfif": "JPEG", "mpo": "JPEG",
     "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP", "tif": "TIFF", "tiff": "TIFF"}
-# What may be opened. MPO, a JPEG with further pictures behind it, comes through Pillow's reader of JPEG.
+# What may be opened. MPO, a JPEG with further pictures behind it, comes through the reader of JPEG.
 _READERS = (JpegImageFile, PngImageFile, WebPImageFile, GifImageFile, BmpImageFile, TiffImageFile)
 FORMATS = tuple(reader.format for reader in _READERS)
 MAX_PIXELS = 89_478_485  # Pillow's own guard against small files that are huge in memory
@@ -39,8 +39,8 @@ ADVICE = {  # fault: what to do about it
     "absurdly large": "shrink it",
 }
 
-# Pillow warns of odd metadata and of large pictures. We go on without the first and refuse the second, and a
-# filter that is set for each picture would not be safe in threads.
+# Pillow warns of odd metadata and of large pictures. We do without the first and refuse the second;
+# a filter that is set and taken back for each picture would not be safe in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # %% ../nbs/ground/pictures.ipynb #aa2aaed8
@@ -257,7 +257,8 @@ def _from_array(array):
     if str(array.dtype) != "uint8":
         raise _refused("this array", "not an image", f"{array.dtype}: expected uint8, 0 to 255")
     if array.ndim not in (2, 3):
-        raise _refused("this array", "not an image", f"{array.ndim} axes: expected height and width")
+        found = f"{array.ndim} axes: expected height and width"
+        raise _refused("this array", "not an image", found)
     one_channel = array.ndim == 3 and array.shape[2] == 1
     try:
         return Image.fromarray(array[:, :, 0] if one_channel else array)

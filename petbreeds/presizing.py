@@ -5,120 +5,135 @@
 # %% auto #0
 __all__ = ['item_batch', 'presize', 'classic_augment', 'compare_augment']
 
-# %% ../nbs/02_presizing.ipynb #8c3a0d17
+# %% ../nbs/02_presizing.ipynb #43fafff8
 import time
 import warnings
 
 import pandas as pd
 
-with warnings.catch_warnings():  # fastai uses a part of torch that torch is about to retire
+with warnings.catch_warnings():  # fastai uses a part of torch that will be retired
     warnings.simplefilter("ignore", FutureWarning)
     import torch
-    from fastai.vision.all import (PadMode, Pipeline, PILImage, Resize, TensorImage, ToTensor, Warp, affine_mat,
-                                   rotate_mat, zoom_mat)
-from scipy.stats import t as student
+    from fastai.vision.all import (PadMode, Pipeline, PILImage, Resize, TensorImage,
+                                   ToTensor, Warp, affine_mat, rotate_mat, zoom_mat)
 from torch.nn import functional as F
 
+from .intervals import mean_interval
+
 # %% ../nbs/02_presizing.ipynb #b8256a27
-def item_batch(pictures,  # a list of files, PIL pictures or arrays (height, width, 3) of bytes
-               side:int,  # px, of the square items; clearly larger than what the network will see
-              )->TensorImage:  # shape (n, 3, side, side), 0..1
+def item_batch(pictures,  # files, PIL pictures or arrays (height, width, 3) of bytes
+               side: int,  # px, of the square items; larger than the network will see
+              ) -> TensorImage:  # shape (n, 3, side, side), 0..1
     "Pictures of any sizes as one batch of square items, cropped in the middle."
     to_item = Pipeline([PILImage.create, Resize(side), ToTensor()], split_idx=1)
     return TensorImage(torch.stack([to_item(picture) for picture in pictures])) / 255
 
 # %% ../nbs/02_presizing.ipynb #8f415f60
 def _steps(rotate, zoom, warp):
-    "What fastai's `rotate`, `zoom` and `warp` have to be told to do exactly this, to every picture."
-    return {"rotate": dict(draw=rotate, p=1.), "zoom": dict(draw=zoom, draw_x=0.5, draw_y=0.5, p=1.),
+    "What fastai's `rotate`, `zoom` and `warp` need to be told to do exactly this."
+    return {"rotate": dict(draw=rotate, p=1.),
+            "zoom": dict(draw=zoom, draw_x=0.5, draw_y=0.5, p=1.),
             "warp": dict(draw_x=warp[0], draw_y=warp[1], p=1.)}
 
 
 def _checked(images, size):
-    "The items as TensorImage; ValueError unless they are square pictures of floats that `size` can be made from."
+    "The items as TensorImage; ValueError unless square, of floats, and large enough."
     shape = tuple(getattr(images, "shape", ()))
-    if len(shape) != 4 or shape[2] != shape[3] or not images.is_floating_point():
+    square = len(shape) == 4 and shape[2] == shape[3]
+    if not square or not images.is_floating_point():
         kind = f"{images.dtype} of shape {shape}" if shape else type(images).__name__
-        raise ValueError(f"items must be square pictures of floats, shape (n, 3, side, side), got {kind}: "
-                         "make them with item_batch")
+        raise ValueError("items must be square pictures of floats, shape "
+                         f"(n, 3, side, side), got {kind}: make them with item_batch")
     if type(size) is not int or not 2 <= size <= shape[3]:
-        raise ValueError("size must be a whole number of pixels from 2 to the side of the items, "
-                         f"{shape[3]}, got {size!r}")
+        raise ValueError("size must be a whole number of pixels from 2 to the side of "
+                         f"the items, {shape[3]}, got {size!r}")
     return TensorImage(images)
 
 # %% ../nbs/02_presizing.ipynb #ef08a57c
 def _composed(images, size, steps, pad_mode=PadMode.Reflection, shift=(0., 0.)):
-    "All steps as one rule for coordinates, one interpolation; `shift` (px of the result) moves pixel centres right, down."
+    "All steps in one interpolation; `shift` moves pixel centres (px of the result)."
     none = images.new_zeros(len(images))
     right, down = (2 * distance / (size - 1) for distance in shift)
     moved = affine_mat(none + 1, none, none + right, none, none + 1, none + down)
-    matrix = rotate_mat(images, **steps["rotate"]) @ zoom_mat(images, **steps["zoom"]) @ moved
+    turned = rotate_mat(images, **steps["rotate"])
+    matrix = turned @ zoom_mat(images, **steps["zoom"]) @ moved
     perspective = Warp(**steps["warp"]).coord_fs[0]
     perspective.before_call(images)
-    return images.affine_coord(mat=matrix[:, :2], coord_tfm=perspective, sz=size, pad_mode=pad_mode)
+    return images.affine_coord(mat=matrix[:, :2], coord_tfm=perspective, sz=size,
+                               pad_mode=pad_mode)
 
 
-def presize(images,  # large square items, shape (n, 3, side, side), floats, as `item_batch` makes them
-            size:int,  # px, side of the result; at most that of the items
+def presize(images,  # square items, shape (n, 3, side, side), floats; see `item_batch`
+            size: int,  # px, side of the result; at most that of the items
             rotate=30.,  # degrees, clockwise; a number or a tensor of n
             zoom=1.2,  # above 0, about the middle; a number or a tensor of n
-            warp=(-0.2, 0.2),  # perspective (across, down), -0.5..0.5; each a number or a tensor of n
+            warp=(-0.2, 0.2),  # perspective (across, down), -0.5..0.5; or tensors
             pad_mode=PadMode.Reflection,  # what comes in from outside
-           )->TensorImage:  # shape (n, 3, size, size)
-    "Rotate, zoom, warp and shrink in one interpolation. ValueError for items that are not square floats, or too small."
+           ) -> TensorImage:  # shape (n, 3, size, size)
+    "Rotate, zoom, warp and shrink in one interpolation. ValueError for unfit items."
     return _composed(_checked(images, size), size, _steps(rotate, zoom, warp), pad_mode)
 
 # %% ../nbs/02_presizing.ipynb #34e6e237
-def classic_augment(images,  # square items, shape (n, 3, side, side), floats, as `item_batch` makes them
-                    size:int,  # px, side of the result; at most that of the items
+def classic_augment(images,  # square items, as for `presize`
+                    size: int,  # px, side of the result; at most that of the items
                     rotate=30.,  # degrees, clockwise; a number or a tensor of n
                     zoom=1.2,  # above 0, about the middle; a number or a tensor of n
-                    warp=(-0.2, 0.2),  # perspective (across, down), -0.5..0.5; each a number or a tensor of n
+                    warp=(-0.2, 0.2),  # perspective (across, down); numbers or tensors
                     pad_mode=PadMode.Reflection,  # what comes in from outside
-                    order=("warp", "rotate", "zoom"),  # of the operations; this one is the geometry of `presize`
-                   )->TensorImage:  # shape (n, 3, size, size)
-    "Shrink, then rotate, zoom and warp in turn, four interpolations in all. Raises what `presize` raises."
+                    order=("warp", "rotate", "zoom"),  # this one is that of `presize`
+                   ) -> TensorImage:  # shape (n, 3, size, size)
+    "Shrink, rotate, zoom and warp in turn: four interpolations. Raises as `presize`."
     small = _checked(images, size).affine_coord(sz=size)
     for step in order:
-        small = getattr(small, step)(pad_mode=pad_mode, **_steps(rotate, zoom, warp)[step])
+        settings = _steps(rotate, zoom, warp)[step]
+        small = getattr(small, step)(pad_mode=pad_mode, **settings)
     return small
 
 # %% ../nbs/02_presizing.ipynb #2fe6c236
-_SHIFTS = (-3/8, -1/8, 1/8, 3/8)  # px, from the centre of a pixel: 4 x 4 samples fill its area evenly
+_SHIFTS = (-3/8, -1/8, 1/8, 3/8)  # px from the centre: 4 x 4 samples fill a pixel
 
 
 def _reference(images, size, steps):
     "The same geometry with each pixel the mean of 16 samples over its area."
     shifts = [(right, down) for right in _SHIFTS for down in _SHIFTS]
-    return sum(_composed(images, size, steps, shift=shift) for shift in shifts) / len(shifts)
+    total = sum(_composed(images, size, steps, shift=shift) for shift in shifts)
+    return total / len(shifts)
 
 
 def _sharpness(images, inside):
-    "Variance of the Laplacian of each picture's grey levels, where a pixel and its neighbours lie `inside`."
+    "Variance of the Laplacian of each picture's grey levels, `inside` only."
     grey = (images.as_subclass(torch.Tensor) * 255).mean(1, keepdim=True)
     kernel = grey.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
-    inside = F.avg_pool2d(inside.float(), 3, stride=1) > 0.999
-    return torch.stack([edges[here].var() for edges, here in zip(F.conv2d(grey, kernel), inside)])
+    inside = F.avg_pool2d(inside.float(), 3, stride=1) > 0.999  # all neighbours too
+    pairs = zip(F.conv2d(grey, kernel), inside)
+    return torch.stack([edges[here].var() for edges, here in pairs])
 
 
 def _error(images, reference, inside):
-    "Root mean square difference of each picture from its reference, in grey levels, `inside`."
-    square = ((images - reference).as_subclass(torch.Tensor) * 255).square().mean(1, keepdim=True)
-    return torch.stack([values[here].mean().sqrt() for values, here in zip(square, inside)])
+    "Root mean square difference of each picture from its reference, in grey levels."
+    difference = (images - reference).as_subclass(torch.Tensor) * 255
+    square = difference.square().mean(1, keepdim=True)
+    pairs = zip(square, inside)
+    return torch.stack([values[here].mean().sqrt() for values, here in pairs])
 
 # %% ../nbs/02_presizing.ipynb #d3e4252b
 _WAYS = {"presized": presize, "in turn": classic_augment}
 
 
 def _measure(images, size, geometry):
-    "For each way, what it does to each picture of a batch: {(measure, way): tensor of n}."
-    reference, sheet, found = _reference(images, size, _steps(*geometry)), torch.ones_like(images[:, :1]), {}
-    real = {way: function(sheet, size, *geometry, pad_mode=PadMode.Zeros).as_subclass(torch.Tensor)
-            for way, function in _WAYS.items()}
+    "What each way does to each picture of a batch: {(measure, way): tensor of n}."
+    reference = _reference(images, size, _steps(*geometry))
+    sheet = torch.ones_like(images[:, :1])
+    real = {}
+    for way, function in _WAYS.items():
+        kept = function(sheet, size, *geometry, pad_mode=PadMode.Zeros)
+        real[way] = kept.as_subclass(torch.Tensor)
     inside = torch.minimum(*real.values()) > 0.999
+    sharpest = _sharpness(reference, inside)
+    found = {}
     for way, function in _WAYS.items():
         result = function(images, size, *geometry)
-        found["sharpness, of reference", way] = _sharpness(result, inside) / _sharpness(reference, inside)
+        found["sharpness, of reference", way] = _sharpness(result, inside) / sharpest
         found["error, grey levels", way] = _error(result, reference, inside)
         found["invented, %", way] = 100 * (1 - real[way].mean((1, 2, 3)))
     return found
@@ -134,38 +149,45 @@ def _milliseconds(function, images, *arguments):
     return 1000 * (time.perf_counter() - start)
 
 # %% ../nbs/02_presizing.ipynb #942d23ac
-def _interval(values, confidence):
-    "Number, mean, and the ends of the interval of the mean by Student's t."
-    values = values.double()
-    half = student.ppf((1 + confidence) / 2, len(values) - 1) * values.std() / len(values)**0.5
-    mean = values.mean()
-    return {"n": len(values), "mean": float(mean), "low": float(mean - half), "high": float(mean + half)}
+def _geometry(n, rotate, zoom, warp, seed):
+    "A turn, a zoom and a perspective (across, down) for each of n pictures."
+    chance = torch.Generator().manual_seed(seed)
+    ranges = (-rotate, rotate), (1, zoom), (-warp, warp), (-warp, warp)
+    return [torch.empty(n).uniform_(*ends, generator=chance) for ends in ranges]
+
+
+def _summary(found, confidence):
+    "A row for each measure and way, and for their difference picture by picture."
+    rows = {}
+    for measure in dict.fromkeys(measure for measure, _ in found):
+        one, other = (torch.tensor(found[measure, way]).double() for way in _WAYS)
+        for way, values in zip((*_WAYS, "difference"), (one, other, one - other)):
+            mean, low, high = mean_interval(values.numpy(), confidence)
+            rows[measure, way] = dict(n=len(values), mean=mean, low=low, high=high)
+    return pd.DataFrame(rows).T.astype({"n": int}).rename_axis(["measure", "way"])
 
 # %% ../nbs/02_presizing.ipynb #fa69c324
-def compare_augment(images,  # square items, shape (n, 3, side, side), floats, as `item_batch` makes them; two or more
-                    size:int=224,  # px, side of the results
+def compare_augment(images,  # square items, as for `presize`; two or more
+                    size: int = 224,  # px, side of the results
                     rotate=30.,  # degrees: turns are drawn from -rotate..rotate
                     zoom=1.2,  # zooms are drawn from 1..zoom
                     warp=0.2,  # perspectives are drawn from -warp..warp
-                    bs:int=20,  # pictures in a batch
-                    seed:int=0,  # of the draws
-                    confidence:float=0.95,  # 0..1, of the intervals
-                   )->pd.DataFrame:  # a row for each measure and way: n, mean, low, high
-    "Measure `presize` against `classic_augment`: same pictures, same random geometry. Raises what `presize` raises."
-    images, found = _checked(images, size), {}
-    if len(images) < 2: raise ValueError(f"an interval needs two pictures or more, got {len(images)}")
-    chance, ranges = torch.Generator().manual_seed(seed), ((-rotate, rotate), (1, zoom), (-warp, warp), (-warp, warp))
-    geometry = [torch.empty(len(images)).uniform_(*ends, generator=chance).to(images.device).split(bs)
-                for ends in ranges]
-    for some, turn, grow, across, down in zip(images.split(bs), *geometry):
-        for key, values in _measure(some, size, (turn, grow, (across, down))).items():
+                    bs: int = 20,  # pictures in a batch
+                    seed: int = 0,  # of the draws
+                    confidence: float = 0.95,  # 0..1, of the intervals
+                   ) -> pd.DataFrame:  # n, mean, low, high for each measure and way
+    "`presize` against `classic_augment` on the same pictures. Raises as `presize`."
+    images = _checked(images, size)
+    if len(images) < 2:
+        raise ValueError(f"an interval needs two pictures or more, got {len(images)}")
+    drawn = [values.to(images.device).split(bs)
+             for values in _geometry(len(images), rotate, zoom, warp, seed)]
+    found = {}
+    for some, turn, grow, across, down in zip(images.split(bs), *drawn):
+        geometry = turn, grow, (across, down)
+        for key, values in _measure(some, size, geometry).items():
             found.setdefault(key, []).extend(values.tolist())
         for way, function in [*_WAYS.items()] * 3:
-            taken = _milliseconds(function, some, size, turn, grow, (across, down))
+            taken = _milliseconds(function, some, size, *geometry)
             found.setdefault(("time, ms a batch", way), []).append(taken)
-    rows = {}
-    for measure in dict.fromkeys(measure for measure, _ in found):
-        pair = [torch.tensor(found[measure, way]) for way in _WAYS]
-        for way, values in zip([*_WAYS, "difference"], [*pair, pair[0] - pair[1]]):
-            rows[measure, way] = _interval(values, confidence)
-    return pd.DataFrame(rows).T.astype({"n": int}).rename_axis(["measure", "way"])
+    return _summary(found, confidence)

@@ -313,7 +313,8 @@ def exercises_that_answer(house, sources):
     "The reader's cell before a check starts with `...`, holds nothing else and stores nothing."
     found = []
     for source in sources.values():
-        for reader, check in pairs_in(source.cells):
+        pairs = [] if is_room(source.name) else pairs_in(source.cells)
+        for reader, check in pairs:
             name = checks_in(text_of(source.cells[check]))[0]
             cell = source.cells[reader]
             if not is_empty(code_of(cell)):

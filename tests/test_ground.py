@@ -1,4 +1,4 @@
-"What the rooms of the ground floor must stand that a notebook cannot show: kills, full disks, and files from everywhere."
+"What the rooms of the ground floor must stand that a notebook cannot show: kills, full disks, odd files."
 import json
 import os
 import pickle
@@ -261,7 +261,8 @@ def test_every_mode_of_pillow_becomes_rgb(mode, width, height):
 
 
 STORED = [(mode, "PNG") for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")]
-STORED += [(mode, "TIFF") for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B", "I", "F", "CMYK", "YCbCr", "LAB")]
+STORED += [(mode, "TIFF") for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB")]
+STORED += [(mode, "TIFF") for mode in ("I;16", "I;16B", "I", "F")]
 STORED += [("L", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "WEBP"), ("P", "GIF"), ("1", "BMP"), ("L", "BMP")]
 
 
@@ -299,7 +300,8 @@ def test_transparent_becomes_white_in_every_form():
     palette = Image.new("P", (2, 1))
     palette.putpalette([200, 0, 0] * 2)
     forms = [as_file(clear), as_file(clear, "WEBP", lossless=True), as_file(clear.convert("LA")),
-             as_file(palette, transparency=0), as_file(palette, transparency=b"\0\0"), as_file(palette, "GIF", transparency=0),
+             as_file(palette, transparency=0), as_file(palette, transparency=b"\0\0"),
+             as_file(palette, "GIF", transparency=0),
              as_file(Image.new("RGB", (2, 1), (200, 0, 0)), transparency=(200, 0, 0)),
              as_file(Image.new("L", (2, 1), 7), transparency=7)]
     for data in forms:
@@ -509,7 +511,8 @@ for file in sys.argv[1:]:
     over = as_file(Image.new("1", (9500, 9500), 1))
     palette = Image.new("P", (2, 1))
     palette.putpalette([200, 0, 0] * 2)
-    odd = [png_with(b"eXIf", b"II*\0\x08"), as_file(palette, transparency=b"\0\0"), jpeg_with(b"Exif\0\0II*\0\x08"), over]
+    odd = [png_with(b"eXIf", b"II*\0\x08"), jpeg_with(b"Exif\0\0II*\0\x08"), over,
+           as_file(palette, transparency=b"\0\0")]
     assert start(code, *[data.hex() for data in odd]).communicate() == ("", "")
 
 
@@ -520,7 +523,7 @@ def test_the_style_is_undone_even_after_an_error():
 
     before = dict(plt.rcParams)
     with pytest.raises(ZeroDivisionError), figures.plot_style():
-        1 / 0
+        raise ZeroDivisionError
     assert dict(plt.rcParams) == before
 
 

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import OxfordIIITPet
 
+from petbreeds import files
 from petbreeds.paperpets import dataset
 from petbreeds.paperpets.breeds import BREEDS
 from petbreeds.paperpets.dataset import CLASS_ID, FAULTS, make_paperpets, picture_size, recipe_key, set_entries, set_fingerprint
@@ -240,22 +241,22 @@ def test_file_in_the_way(tmp_path):
 
 
 def test_full_disk_is_said_in_one_line_and_can_be_completed(pets, tmp_path, monkeypatch):
-    write, written = Path.write_bytes, []
+    write, written = files._write_new, []
 
-    def write_until_full(path, data):
+    def write_until_full(path, data, durable):
         written.append(path)
         if len(written) > 30:
-            write(path, data[:len(data) // 2])                     # a half file, as a full disk leaves it
+            write(path, data[:len(data) // 2], durable)  # a half file, as a full disk leaves it
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(path, data)
+        return write(path, data, durable)
 
     with monkeypatch.context() as full:
-        full.setattr(Path, "write_bytes", write_until_full)
+        full.setattr(files, "_write_new", write_until_full)
         with pytest.raises(OSError) as error: make_paperpets(tmp_path / "pets", workers=1, **SMALL)
     assert error.value.errno == errno.ENOSPC and str(tmp_path / "pets") in one_line(error)
     there = {name: data for name, data in contents(tmp_path / "pets").items() if not name.startswith("unfinished/")}
     assert 0 < len(there) <= 30 and there.items() <= contents(pets).items()
-    assert not list((tmp_path / "pets/unfinished").glob("*.jpg"))
+    assert [path.name for path in (tmp_path / "pets/unfinished").iterdir()] == ["recipe.json"]
     assert contents(make_paperpets(tmp_path / "pets", **SMALL)) == contents(pets)
 
 
@@ -264,6 +265,11 @@ def test_full_disk_is_said_in_one_line_and_can_be_completed(pets, tmp_path, monk
 def test_bad_arguments(tmp_path, wrong):
     with pytest.raises(ValueError) as error: make_paperpets(tmp_path / "pets", **wrong)
     assert next(iter(wrong)) in one_line(error) and not (tmp_path / "pets").exists()
+
+
+def test_default_set_has_sixty_pictures_of_each_breed_half_of_them_for_the_test():
+    parts = Counter((entry.breed, entry.part) for entry in set_entries())
+    assert set(parts.values()) == {30} and len(parts) == 2 * 37
 
 
 # ---------------------------------------------------------------- dirty

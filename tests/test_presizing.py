@@ -1,6 +1,7 @@
 "presize held against fastai, both ways against each other, the measurement against cases with a known answer; the exercises of the chapter."
 import importlib
 import math
+import random
 import re
 import sys
 from pathlib import Path
@@ -151,13 +152,6 @@ def test_compare_needs_two_pictures(items):
         compare_augment(items[:1], SIZE)
 
 
-def test_interval_is_that_of_student():
-    found = presizing._interval(torch.tensor([1.0, 2.0, 3.0, 4.0]), 0.95)
-    assert found["n"] == 4 and found["mean"] == 2.5
-    assert found["high"] - 2.5 == pytest.approx(3.182446 * 1.290994 / 2, rel=1e-5)  # t(0.975, 3), standard deviation, root of n
-    assert presizing._interval(torch.tensor([1.0, 2.0, 3.0, 4.0]), 0.5)["high"] < found["high"]
-
-
 def test_reference_is_an_area_mean():
     "A chequered item shrunk to half is even grey, which single samples would miss."
     chequered = ((torch.arange(64)[:, None] + torch.arange(64)) % 2).float().expand(1, 3, 64, 64)
@@ -209,8 +203,15 @@ EXERCISES = Exercises("02_presizing")
 @pytest.fixture
 def chapter():
     "What the exercises use, and the check cells."
-    space = {"torch": torch, "math": math, "presize": presize, "PadMode": PadMode, "rotate_mat": rotate_mat, "zoom_mat": zoom_mat}
+    space = {"torch": torch, "math": math, "random": random, "presize": presize, "PadMode": PadMode,
+             "rotate_mat": rotate_mat, "zoom_mat": zoom_mat}
     return EXERCISES.namespace(**space)
+
+
+@pytest.mark.parametrize("start", EXERCISES.starts)
+def test_nothing_is_answered_yet(chapter, capsys, start):
+    exec(start, chapter)
+    assert "..." in start and capsys.readouterr().out.startswith("Not answered yet")
 
 
 def test_every_exercise_has_a_solution():
@@ -249,10 +250,11 @@ def test_other_right_answers_pass(chapter, capsys, check, answer):
     ("kept", "lambda w, h: (min(w, h) / max(w, h))**2", "Only one side"),
     ("kept", "lambda w, h: 1", "pad or squish"),
     ("kept", "lambda w, h: 0.7", "expected 0.5"),
-    ("kept", "lambda w, h: None", "no number"),
-    ("zoom", "lambda d: None", "no number"),
-    ("compose", "lambda first, second: None", "expected"),
-    ("invented", "lambda t: None", "no number"),
+    ("kept", "lambda w, h: 'half'", "ValueError"),
+    ("kept", "lambda w, h: {(500, 250): .5, (250, 500): .5, (300, 300): 1, (500, 375): .75}.get((w, h), 0)", "got 0"),
+    ("zoom", "lambda d: d.cos()", "AttributeError"),
+    ("compose", "lambda first, second: first @ torch.ones(5)", "RuntimeError"),
+    ("invented", "lambda t: t(1)", "TypeError"),
     ("zoom", "lambda d: abs(math.cos(d)) + abs(math.sin(d))", "radians"),
     ("zoom", "lambda d: math.cos(math.radians(d)) + math.sin(math.radians(d))", "which way"),
     ("zoom", "lambda d: math.sqrt(2)", "not the least"),
@@ -264,9 +266,9 @@ def test_other_right_answers_pass(chapter, capsys, check, answer):
     ("compose", "lambda first, second: first + second", "a sum"),
     ("compose", "lambda first, second: first", "expected"),
     ("invented", "lambda t: t(torch.ones(1, 3, 256, 256), PadMode.Zeros).mean()", "which is real"),
-    ("invented", "lambda t: 1 - t(torch.ones(1, 3, 256, 256), PadMode.Border).mean()", "let zeros come in"),
+    ("invented", "lambda t: 1 - t(torch.ones(1, 3, 256, 256), PadMode.Border).mean()", "other kinds of padding"),
     ("invented", "lambda t: 100 * (1 - t(torch.ones(1, 3, 256, 256), PadMode.Zeros).mean())", "per cent"),
-    ("invented", "lambda t: (t(torch.rand(1, 3, 256, 256), PadMode.Zeros) < 0.5).float().mean()", "send ones"),
+    ("invented", "lambda t: (t(torch.rand(1, 3, 256, 256), PadMode.Zeros) < 0.5).float().mean()", "not invented"),
     ("invented", "lambda t: (1 - t(torch.ones(1, 3, 256, 256), PadMode.Zeros).mean()) / 2", "expected"),
 ])
 def test_wrong_answer_gets_its_sentence(chapter, capsys, check, answer, hint):

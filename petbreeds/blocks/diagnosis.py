@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LONGEST', 'PARTS', 'FEWEST', 'NOT_TRAINED', 'NOT_GIVEN', 'SHOWN', 'TRIED', 'FASTAI_BS', 'why_no_batch']
 
-# %% ../../nbs/blocks/diagnosis.ipynb #0ce3062c
+# %% ../../nbs/blocks/diagnosis.ipynb #850f2945
 import math
 import warnings
 from collections import defaultdict
@@ -23,11 +23,11 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch is abo
 
 from ..files import few
 
-# %% ../../nbs/blocks/diagnosis.ipynb #b9913fd0
+# %% ../../nbs/blocks/diagnosis.ipynb #28dd5fa0
 class _Fault(Exception):
     "What keeps a `DataBlock` from making mini-batches; the message is the diagnosis."
 
-# %% ../../nbs/blocks/diagnosis.ipynb #8d323177
+# %% ../../nbs/blocks/diagnosis.ipynb #5cfa53b9
 LONGEST = 160  # characters of an error that are quoted
 
 
@@ -53,7 +53,7 @@ def _quoted(error, item=None):
         line = line.replace(str(item), _name(item))
     return f"{type(error).__name__}: {line[:LONGEST]}"
 
-# %% ../../nbs/blocks/diagnosis.ipynb #e03826c3
+# %% ../../nbs/blocks/diagnosis.ipynb #4b0e4f0d
 def _why_nothing(source):
     "Why `get_items` may have found nothing."
     if isinstance(source, str | Path) and not Path(source).exists():
@@ -77,7 +77,7 @@ def _found(block, source):
     # One by one, because that is how fastai takes rows out of a table.
     return found, [rows[i] for i in range(len(rows))]
 
-# %% ../../nbs/blocks/diagnosis.ipynb #cccf3752
+# %% ../../nbs/blocks/diagnosis.ipynb #bdd11f02
 PARTS = ("training", "validation", "test")
 
 
@@ -116,7 +116,7 @@ def _parts_of(block, found, n):
         raise _Fault(f"splitter returns position {wrong[0]}, and there are {n} items, 0 to {n - 1}")
     return parts
 
-# %% ../../nbs/blocks/diagnosis.ipynb #856c7a0c
+# %% ../../nbs/blocks/diagnosis.ipynb #c8fd2ef5
 def _is_empty(label):
     "Whether it is an empty name, or the NaN that stands for a missing value in a table."
     if isinstance(label, float):
@@ -151,7 +151,7 @@ def _no_classes(labels):
     wrong = [what for what in map(_no_class, labels) if what]
     return f"a list with {wrong[0]} in it" if wrong else None
 
-# %% ../../nbs/blocks/diagnosis.ipynb #a350aba8
+# %% ../../nbs/blocks/diagnosis.ipynb #3a4d2ca8
 def _getter_name(block, number):
     "get_x or get_y, and the name of the function that was given as such."
     getter = block.getters[number]
@@ -179,7 +179,7 @@ def _got(getter, name, items):
                      f"({why}); rename or leave out these items, or change {name}")
     return values
 
-# %% ../../nbs/blocks/diagnosis.ipynb #207b4e57
+# %% ../../nbs/blocks/diagnosis.ipynb #4240c1f7
 FEWEST = 4  # items from which on labels that are all equal, or all different, must be a mistake
 
 
@@ -214,7 +214,7 @@ def _check_varied(labels, name):
         raise _Fault(f"{name} returns another label for each of {len(labels)} items, "
                      f"{labels[0]!r} for example: expected one label for all items of a class")
 
-# %% ../../nbs/blocks/diagnosis.ipynb #37e45444
+# %% ../../nbs/blocks/diagnosis.ipynb #634b69f0
 NOT_TRAINED = ("class only in validation",
                "no training item has it, so it has no number; "
                "split each class by itself, or leave it out")
@@ -238,7 +238,7 @@ def _check_known(label_lists, given, items, parts):
         others = f", and {len(unknown) - 1} more such classes" if len(unknown) > 1 else ""
         raise _Fault(f"{fault}: {label!r} ({_names(some)}){others}; {remedy}")
 
-# %% ../../nbs/blocks/diagnosis.ipynb #b5ee922d
+# %% ../../nbs/blocks/diagnosis.ipynb #9cab2edd
 def _numbering(type_tfms):
     "The transform of a block that turns labels into numbers; None if it has none."
     found = [tfm for tfm in type_tfms if type(tfm) in (Categorize, MultiCategorize)]
@@ -263,7 +263,7 @@ def _check_labels(block, items, parts):
             label_lists = labels if several else [[label] for label in labels]
             _check_known(label_lists, numbering.vocab, items, parts)
 
-# %% ../../nbs/blocks/diagnosis.ipynb #e81dbbdf
+# %% ../../nbs/blocks/diagnosis.ipynb #57cae08e
 def _through(tfms, x, part, where):
     "`x` after all transforms of a pipeline; _Fault that names the transform which fails."
     for tfm in tfms.fs:
@@ -313,7 +313,7 @@ def _open_all(loader, items, part):
             opened.samples.append(sample)
     return opened
 
-# %% ../../nbs/blocks/diagnosis.ipynb #75a0e878
+# %% ../../nbs/blocks/diagnosis.ipynb #3ae1683a
 def _check_read(unread, block, n):
     "_Fault if a block could not open some of `n` items, or make anything of their labels."
     if not unread:
@@ -326,7 +326,7 @@ def _check_read(unread, block, n):
     raise _Fault(f"the block for the label can make nothing of what {_getter_name(block, number)} "
                  f"returns for {which}; give another block, or change get_y")
 
-# %% ../../nbs/blocks/diagnosis.ipynb #08315281
+# %% ../../nbs/blocks/diagnosis.ipynb #02ba6497
 def _by_piece(looks):
     "For the input and for the label, one after the other: {look: items}."
     for piece in zip(*looks):
@@ -363,7 +363,7 @@ def _check_channels(looks):
             raise _Fault(f"mixed modes: pictures differ in their number of channels, {shown}; "
                          "open all of them as RGB, as ImageBlock does")
 
-# %% ../../nbs/blocks/diagnosis.ipynb #919647c1
+# %% ../../nbs/blocks/diagnosis.ipynb #9084adda
 SHOWN = 3  # different sizes that a diagnosis names
 
 
@@ -390,7 +390,7 @@ def _check_sizes(looks, tfms):
         raise _Fault(f"no common size: {shown}; item_tfms ({names}) leaves pictures "
                      "as different as they are: add Resize(224), for example")
 
-# %% ../../nbs/blocks/diagnosis.ipynb #456dd55d
+# %% ../../nbs/blocks/diagnosis.ipynb #27d61173
 TRIED = 8  # items in the mini-batch that is tried
 
 
@@ -433,7 +433,7 @@ def _batch(tfms, loader, samples, part):
         raise _Fault(f"items cannot be stacked, as they are made of {kinds}: {why}") from error
     return _through(tfms, batch, part, f"a mini-batch of {_looks_of(batch)}")
 
-# %% ../../nbs/blocks/diagnosis.ipynb #56011c62
+# %% ../../nbs/blocks/diagnosis.ipynb #9bb40978
 def _examined(block, source):
     "All six questions in turn: the items, the parts, a mini-batch; _Fault at the first unanswered."
     found, items = _found(block, source)
@@ -452,7 +452,7 @@ def _examined(block, source):
                for part, (loader, opened) in enumerate(zip(loaders, all_opened)) if opened.samples]
     return items, parts, batches[0]
 
-# %% ../../nbs/blocks/diagnosis.ipynb #a35151e2
+# %% ../../nbs/blocks/diagnosis.ipynb #5300194f
 FASTAI_BS = 64  # what `dataloaders` takes if nobody says a size
 
 
@@ -470,7 +470,7 @@ def _all_is_well(block, items, parts, batch):
         said += f"; pass bs={train} or less to dataloaders, or it makes no mini-batch"
     return said
 
-# %% ../../nbs/blocks/diagnosis.ipynb #4acdf8a1
+# %% ../../nbs/blocks/diagnosis.ipynb #c0099b4c
 def why_no_batch(dblock: DataBlock,  # any fastai DataBlock; it is not changed
                  source,  # what one would give to `dblock.dataloaders`: a folder, a table
                 ) -> str:  # what is wrong, with which items, and what to do; or that all is well
