@@ -68,8 +68,9 @@ TABLES = {  # name of the file: its table; cross_entropy.py writes its own
     "presizing": Table("Presizing and the error", {
         "way": "way", "side of the items (px)": "item_size", "error": "error",
         "more than presized": "more_than_presized"},
-        "{device}, {arch} from {weights}, {epochs} epochs, {training} training and {test} test pictures, {seeds} seeds; "
-        "mean error with its 95 % interval, and how much it is above that of the presized run with the same seed."),
+        "{device}, {arch} from {weights}, {epochs} epochs, {training} training and {test} test pictures, {seeds} "
+        "seeds; mean error with its 95 % interval, and how much it is above that of the presized run with the same "
+        "seed."),
     "papernet_archs": Table("Small networks to pretrain", {
         "network": "name", "precision": "precision", "images/s": "images_per_second",
         "pictures seen": "pictures_seen", "accuracy on imaginary breeds": "accuracy",
@@ -78,7 +79,8 @@ TABLES = {  # name of the file: its table; cross_entropy.py writes its own
     "papernet_effect": Table("What PaperNet is worth", {
         "pictures": "pictures", "weights": "weights", "training pictures": "training", "test pictures": "test",
         "error": "error"},
-        "torch {torch}, PaperNet {papernet} ({arch}), {epochs} epochs, {seeds} seeds; mean error with its 95 % interval."),
+        "torch {torch}, PaperNet {papernet} ({arch}), {epochs} epochs, {seeds} seeds; mean error with its "
+        "95 % interval."),
     "papernet_photos": Table("PaperNet on photographs", {
         "features": "name", "accuracy": "accuracy", "leave-one-out": "leave_one_out"},
         "PaperNet {papernet}; {photographs} photographs of {breeds} breeds, {splits} splits with {training} to learn "

@@ -115,9 +115,10 @@ def function_entry(node, comments, owner: str = "") -> Entry:
 
 
 def class_entry(node, comments) -> Entry:
-    "A class: its fields if it is a dataclass, else what it is made with; and its documented methods."
+    "A class: its fields if it is a dataclass or a named tuple, else what it is made with; its documented methods."
     entry = Entry(node.name, "class", ast.get_docstring(node) or "")
-    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+    is_dataclass = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+    if is_dataclass or "NamedTuple" in map(ast.unparse, node.bases):
         for item in node.body:
             if isinstance(item, ast.AnnAssign):
                 entry.parameters.append(

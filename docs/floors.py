@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import contents
+import course
 from api import title_and_line, write_files
 
 GROUND = (
@@ -40,7 +41,7 @@ def floor_page(nbs: Path, folder: str) -> str:
     rows = []
     for room in contents.rooms_of(folder):
         name, what = opening(nbs, room)
-        rows.append(f"| [{name}](../{room}.ipynb) | `petbreeds.{contents.course.module_of(room)}` | {what} |")
+        rows.append(f"| [{name}](../{room}.ipynb) | `petbreeds.{course.module_of(room)}` | {what} |")
     return "\n".join([f"# {title}", "", line, "", "| room | module | what it does |", "|---|---|---|", *rows, "",
                       contents.toctrees(f"{contents.FLOORS}/{folder}"), ""])
 

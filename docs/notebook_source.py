@@ -12,6 +12,7 @@ import api
 import chapter_map
 import checks
 import contents
+import course
 import pictures
 import quiz
 from checks import code_of, directives, text_of
@@ -150,7 +151,7 @@ def faults(page: str, notebook: dict) -> list[str]:
     for i, cell in enumerate(cells):
         if cell["cell_type"] == "markdown":
             found += [f"{checks.where(page, cells, i)}: {fault}" for fault in quiz.faults(text_of(cell))]
-    if contents.number(page) and not chapter_map.time_of(cells):
+    if course.is_chapter(page) and not chapter_map.time_of(cells):
         found.append(
             f"{checks.where(page, cells, 0)}: the chapter does not say how long it takes; write 'It takes about ... "
             f"seconds' "

@@ -109,7 +109,7 @@ class Checkpoint(Callback):
     order = 80  # after Recorder (50) and SkipToEpoch (70)
 
     def __init__(self,
-                 file: str | Path,  # taken up if it is there, CheckpointError if that is not possible
+                 file: str | Path,  # taken up if it is there; CheckpointError if it cannot be
                  about: dict,  # what the training depends on, as JSON can hold it
                  tell=None,  # called with the row of each epoch, a dict, after it was written
                  ):
@@ -145,7 +145,8 @@ class Checkpoint(Callback):
         self.pending = {**state, "tensors": tensors}
 
     def _useless(self, reason):
-        return CheckpointError(f"{self.file} cannot be continued ({reason}): delete it to start again")
+        return CheckpointError(f"{self.file} cannot be continued ({reason}): "
+                               "delete it to start again")
 
     def load(self, learn: Learner):  # of the same network
         "Give a learner the weights and the count of epochs in the file, if there is one."

@@ -43,7 +43,7 @@ DESCRIPTION = "papernet"  # the key in the file's metadata
 
 
 def halved(tensors: dict[str, Tensor],  # a state dict
-           ) -> dict[str, Tensor]:  # tensors of two and more dimensions in float16, the others as given
+           ) -> dict[str, Tensor]:  # those of two and more dimensions in float16
     "What `save_body` stores."
     return {name: value.half() if value.dim() > 1 else value for name, value in tensors.items()}
 
@@ -83,7 +83,7 @@ def _opened(file):
         raise NetworkError(f"{file} is damaged ({first_line(error)}): {AGAIN}") from None
 
 
-def read_body(file: str | Path | None = None,  # written by `save_body`; None: the one in this package
+def read_body(file: str | Path | None = None,  # None: the one in this package
               ) -> tuple[dict[str, Tensor], dict]:  # tensors by name, and the description
     "What a file of weights holds; NetworkError if it is missing, damaged or something else."
     file = Path(file or PAPERNET)
@@ -103,12 +103,12 @@ def _filled(net, tensors, where):
     try:
         net.load_state_dict(tensors)
     except RuntimeError:
-        raise NetworkError(f"{where} does not fit: it holds other tensors than this architecture has; "
-                           f"{AGAIN}") from None
+        raise NetworkError(f"{where} does not fit: it holds other tensors than this architecture "
+                           f"has; {AGAIN}") from None
     return net
 
 
-def load_body(file: str | Path | None = None,  # written by `save_body`; None: the one in this package
+def load_body(file: str | Path | None = None,  # None: the one in this package
               ) -> nn.Module:  # a timm network without classifier, float32, in evaluation mode
     "The body in a file; NetworkError if `read_body` refuses it or it is of another architecture."
     file = Path(file or PAPERNET)
@@ -146,7 +146,8 @@ class Wheel:
         if not file.exists():
             raise NetworkError(f"{file} is missing: {remedy}")
         if digest_of_file(file) != self.sha256:
-            raise NetworkError(f"{file} is damaged (its checksum is not the published one): {remedy}")
+            raise NetworkError(f"{file} is damaged (its checksum is not the published one): "
+                               f"{remedy}")
         return list(torch.load(file, map_location="cpu", weights_only=True).values())
 
 
@@ -177,8 +178,9 @@ def _papernet_stats():
 
 
 default_cfgs = generate_default_cfgs({
-    "papernet": _described_as(PAPERNET_ARCH, file=PAPERNET.name, num_classes=0, license="apache-2.0",
-                              input_size=(3, 112, 112), pool_size=(4, 4), **_papernet_stats()),
+    "papernet": _described_as(PAPERNET_ARCH, file=PAPERNET.name, num_classes=0,
+                              license="apache-2.0", input_size=(3, 112, 112), pool_size=(4, 4),
+                              **_papernet_stats()),
     "efficientnet_lite0_imagenet": _described_as(LITE0_ARCH, file=LITE0.path)})
 
 # %% ../nbs/ground/networks.ipynb #db4abeb5
@@ -205,7 +207,8 @@ def _papernet_tensors(net):
     "PaperNet's state dict; NetworkError if its file is for another architecture."
     tensors, about = read_body()
     if about["arch"] != PAPERNET_ARCH:
-        raise NetworkError(f"{PAPERNET} is for {about['arch']} and not for {PAPERNET_ARCH}: {AGAIN}")
+        raise NetworkError(f"{PAPERNET} is for {about['arch']} and not for {PAPERNET_ARCH}: "
+                           f"{AGAIN}")
     return tensors
 
 
@@ -229,7 +232,7 @@ def papernet(pretrained=False, **options):
 
 @_registered
 def efficientnet_lite0_imagenet(pretrained=False, **options):
-    "EfficientNet-Lite0 (M. Tan and Q. V. Le 2019, without squeeze and excitation), for photographs."
+    "EfficientNet-Lite0 (after M. Tan and Q. V. Le, ICML 2019): a network for photographs."
     return _built("efficientnet_lite0_imagenet", LITE0_ARCH, _lite0_tensors if pretrained else None,
                   options)
 
@@ -254,7 +257,8 @@ def check_network(arch: str,  # a name: ours, torchvision's or timm's
     published = timm.get_pretrained_cfg(arch, allow_unregistered=True)
     fixed = published.input_size[-1] if published and published.fixed_input_size else None
     if size and fixed and fixed != size:
-        raise NetworkError(f"{arch} takes pictures of {fixed} px and no others: set the size to that")
+        raise NetworkError(f"{arch} takes pictures of {fixed} px and no others: "
+                           "set the size to that")
 
 
 def arch_for(name: str,  # see `check_network`
@@ -265,8 +269,8 @@ def arch_for(name: str,  # see `check_network`
 
 # %% ../nbs/ground/networks.ipynb #6f2b7c9a
 def network_stats(arch: str,  # see `check_network`
-                  pretrained: bool = True,  # False: random weights, which expect nothing in particular
-                  ) -> tuple:  # (mean, standard deviation), three floats each for red, green, blue in 0..1
+                  pretrained: bool = True,  # False: random weights, which expect nothing special
+                  ) -> tuple:  # (mean, standard deviation), each for red, green, blue in 0..1
     "What a network's input should be normalised with; ImageNet's where nothing else is known."
     if (arch in TORCHVISION) or not pretrained:
         return tuple(map(tuple, imagenet_stats))
@@ -344,13 +348,13 @@ def _downloaded(arch, address, fetch):
             return Path(fetch())
         except (OSError, RuntimeError) as error:  # broken connection, full disk; wrong checksum
             problem = f"the download failed ({first_line(error)[:100]})"
-    raise NetworkError(f"no pretrained weights for {arch}: they are not in the cache and {problem}; "
-                       "go online once, or choose --arch efficientnet_lite0_imagenet")
+    raise NetworkError(f"no pretrained weights for {arch}: they are not in the cache and "
+                       f"{problem}; go online once, or choose --arch efficientnet_lite0_imagenet")
 
 
 def weights_at_hand(arch: str,  # see `check_network`
-                    ) -> Path | None:  # the file in a cache; None for our own two, which need no cache
-    "Makes sure that pretrained weights can be had, downloading them if need be; NetworkError if not."
+                    ) -> Path | None:  # the file in a cache; None for our own two
+    "Makes sure that pretrained weights can be had, by a download if need be; NetworkError if not."
     check_network(arch)
     if arch == "papernet":
         read_body()

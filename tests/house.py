@@ -79,7 +79,7 @@ def is_room(name) -> bool:
 
 def tree_of(code: str) -> ast.Module:
     "The syntax of a cell; lines in IPython's own language are left out."
-    return ast.parse(re.sub(r"^\s*[%!].*$", "pass", code, flags=re.M))
+    return ast.parse(re.sub(r"^(\s*)(%%?[a-z]|![a-z]).*$", r"\1pass", code, flags=re.M))
 
 
 # Imports

@@ -1,4 +1,5 @@
 "Training that is stopped and goes on, searched before, or asked in between: the weights are the same to the last bit."
+
 import pytest
 import torch
 from fastai.callback.all import Callback
@@ -16,16 +17,20 @@ ABOUT = {"lr": 1e-2, "arch": "points", "sizes": (1, 2)}
 
 class Stop(Callback):
     "Ctrl-C after some epochs."
+
     order = 90
 
-    def __init__(self, epochs): self.left = epochs
+    def __init__(self, epochs):
+        self.left = epochs
 
     def after_epoch(self):
         self.left -= 1
-        if not self.left: raise KeyboardInterrupt
+        if not self.left:
+            raise KeyboardInterrupt
 
 
-def split(model): return [list(model[:2].parameters()), list(model[2:].parameters())]
+def split(model):
+    return [list(model[:2].parameters()), list(model[2:].parameters())]
 
 
 def points(folder, cbs=(), seed=0, valid=32):
@@ -35,8 +40,15 @@ def points(folder, cbs=(), seed=0, valid=32):
     set_seed(seed)
     model = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 2))
     dls = DataLoaders.from_dsets(items, items[:valid], bs=16, num_workers=0, device="cpu")
-    return Learner(dls, model, loss_func=CrossEntropyLossFlat(), metrics=error_rate, path=folder, splitter=split,
-                   cbs=[RepeatableEpochs(3), *cbs])
+    return Learner(
+        dls,
+        model,
+        loss_func=CrossEntropyLossFlat(),
+        metrics=error_rate,
+        path=folder,
+        splitter=split,
+        cbs=[RepeatableEpochs(3), *cbs],
+    )
 
 
 def fit(learn, stages=((False, 4),), done=0):
@@ -56,6 +68,7 @@ def same(first, second):
 
 
 # ---------------------------------------------------------------- random numbers
+
 
 def test_a_search_before_training_changes_nothing(tmp_path):
     plain = fit(points(tmp_path))
@@ -79,7 +92,8 @@ def test_a_search_between_trainings_changes_nothing(tmp_path):
 
 def test_a_search_that_is_interrupted_leaves_the_callback_at_work(tmp_path):
     class Interrupt(Callback):
-        def after_batch(self): raise KeyboardInterrupt
+        def after_batch(self):
+            raise KeyboardInterrupt
 
     learn = points(tmp_path)
     with learn.no_bar(), learn.no_logging(), pytest.raises(KeyboardInterrupt), learn.added_cbs([Interrupt()]):
@@ -104,6 +118,7 @@ def test_seeds_matter(tmp_path):
 
 # ---------------------------------------------------------------- stopped and continued
 
+
 @pytest.mark.parametrize("stages", [((False, 4),), ((True, 2), (False, 3))])
 @pytest.mark.parametrize("after", [1, 2, 3])
 def test_stopped_and_continued_is_the_same(tmp_path, stages, after):
@@ -119,8 +134,10 @@ def test_stopped_and_continued_is_the_same(tmp_path, stages, after):
     fit(learn, stages, done=keep.done)
     assert same(whole, learn) and learn.repeatable_epochs.done == sum(epochs for _, epochs in stages)
     assert keep.rows == told and [row["epoch"] for row in told] == list(range(1, 1 + learn.repeatable_epochs.done))
-    assert [row["stage"] for row in told] == [["all layers", "frozen"][frozen] for frozen, n in stages for _ in range(n)]
-    kept = [[row["train_loss"], row["valid_loss"], row["error_rate"]] for row in told[-stages[-1][1]:]]
+    assert [row["stage"] for row in told] == [
+        ["all layers", "frozen"][frozen] for frozen, n in stages for _ in range(n)
+    ]
+    kept = [[row["train_loss"], row["valid_loss"], row["error_rate"]] for row in told[-stages[-1][1] :]]
     assert kept[-1] == list(whole.recorder.values[-1])
     assert keep.seconds > 0 and Checkpoint(file, ABOUT).seconds == keep.seconds
 
@@ -136,7 +153,8 @@ def test_all_epochs_done_gives_the_weights_back(tmp_path):
 
 def test_the_callback_takes_up_the_file_by_itself(tmp_path):
     file, whole = tmp_path / "checkpoint.safetensors", fit(points(tmp_path))
-    with pytest.raises(KeyboardInterrupt): fit(points(tmp_path, [Checkpoint(file, ABOUT), Stop(2)]))
+    with pytest.raises(KeyboardInterrupt):
+        fit(points(tmp_path, [Checkpoint(file, ABOUT), Stop(2)]))
     keep = Checkpoint(file, ABOUT)
     assert same(whole, fit(points(tmp_path, [keep], seed=9), done=keep.done))
 
@@ -154,12 +172,13 @@ def test_searches_and_predictions_write_nothing(tmp_path):
 def test_no_validation_pictures_no_validation_columns(tmp_path):
     keep = Checkpoint(tmp_path / "checkpoint.safetensors", ABOUT)
     learn = points(tmp_path, [keep])
-    learn.dls.loaders[1].get_idxs = lambda: []
+    learn.dls.loaders[1].get_idxs = list
     fit(learn, ((False, 1),))
     assert keep.rows[0].keys() == {"epoch", "stage", "train_loss"}
 
 
 # ---------------------------------------------------------------- files that cannot be used
+
 
 @pytest.fixture
 def stored(tmp_path):
@@ -175,9 +194,13 @@ def one_line(error, *parts):
 
 def test_another_training_is_refused(stored):
     before = stored.read_bytes()
-    for about, part in (({**ABOUT, "lr": 1.0}, "lr is 0.01 there and 1.0 here"), ({**ABOUT, "more": 1}, "more is None there and 1 here"),
-                        ({"lr": 1e-2, "sizes": [1, 2]}, "arch is points there and None here")):
-        with pytest.raises(PetsError) as error: Checkpoint(stored, about)
+    for about, part in (
+        ({**ABOUT, "lr": 1.0}, "lr is 0.01 there and 1.0 here"),
+        ({**ABOUT, "more": 1}, "more is None there and 1 here"),
+        ({"lr": 1e-2, "sizes": [1, 2]}, "arch is points there and None here"),
+    ):
+        with pytest.raises(PetsError) as error:
+            Checkpoint(stored, about)
         one_line(error, part, "give another folder", "checkpoint.safetensors")
     assert Checkpoint(stored, {**ABOUT, "sizes": [1, 2]}).done == 1  # JSON knows no tuples
     assert stored.read_bytes() == before
@@ -186,21 +209,28 @@ def test_another_training_is_refused(stored):
 @pytest.mark.parametrize("content", [b"", b"nothing", -10, "other"])
 def test_damaged(stored, content):
     from safetensors.torch import save
-    if content == "other": stored.write_bytes(save({"weight": torch.ones(2)}))
-    else: stored.write_bytes(stored.read_bytes()[:content] if isinstance(content, int) else content)
-    with pytest.raises(CheckpointError) as error: Checkpoint(stored, ABOUT)
+
+    if content == "other":
+        stored.write_bytes(save({"weight": torch.ones(2)}))
+    else:
+        stored.write_bytes(stored.read_bytes()[:content] if isinstance(content, int) else content)
+    with pytest.raises(CheckpointError) as error:
+        Checkpoint(stored, ABOUT)
     one_line(error, "cannot be continued", "delete it to start again")
 
 
 def test_of_another_network(stored, tmp_path):
     learn = points(tmp_path)
     learn.model = nn.Linear(2, 2)
-    with pytest.raises(CheckpointError) as error: Checkpoint(stored, ABOUT).load(learn)
+    with pytest.raises(CheckpointError) as error:
+        Checkpoint(stored, ABOUT).load(learn)
     one_line(error, "cannot be continued")
 
 
 def test_a_disk_that_is_full_stops_the_training_and_keeps_the_reason(tmp_path, monkeypatch):
-    def full(*args, **kwargs): raise OSError(28, "No space left on device")
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
     monkeypatch.setattr("petbreeds.checkpoint.write_whole", full)
     keep = Checkpoint(tmp_path / "checkpoint.safetensors", ABOUT)
     fit(points(tmp_path, [keep]))

@@ -39,6 +39,14 @@ def test_a_term_has_one_line_and_a_link_that_exists(entry):
     assert (NBS / notebook).exists() and anchor in anchors(notebook)
 
 
+CHAPTERS = "\n".join(prose(path.name) for path in NBS.glob("[0-9]*.ipynb")).lower()
+
+
+@pytest.mark.parametrize("term", [entry[0] for entry in ENTRIES])
+def test_a_term_is_used_by_some_chapter(term):
+    assert term.lower()[:10] in CHAPTERS
+
+
 @pytest.mark.parametrize("notebook", sorted(p.name for p in NBS.glob("[0-9]*.ipynb")))
 def test_links_to_the_glossary_lead_to_terms(notebook):
     wanted = {anchor for target, anchor in LINK.findall(prose(notebook)) if target == "glossary.ipynb"}

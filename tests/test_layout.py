@@ -528,6 +528,22 @@ def test_a_file_that_changes_is_checked_again(pets):
     assert len(usable_images(pets)) == len(NAMES) - 1
 
 
+def test_audit_without_a_decoder_that_complains_says_so(dirty, monkeypatch, caplog):
+    monkeypatch.setattr("petbreeds.layout.auditing._DECODE_EACH", "raise SystemExit('no decoder here')")
+    assert set(FAULTS) - set(audit(dirty).fault) == {"damaged", "unreadable"}
+    assert caplog.messages == ["damaged JPEGs were not looked for: no decoder here"]
+
+
+def test_complaints_are_told_of_the_right_file(pets):
+    "Good and damaged files by turns, one of them with a line break in its name."
+    names = ["Bengal_1.jpg", "Manx_2.jpg", "a\nb_3.jpg", "pug_91.jpg"]
+    for seed, name in enumerate(names):
+        data = jpeg(100 + seed)
+        (pets / "images" / name).write_bytes(damaged(data) if seed % 2 else data)
+    found = audit(pets)
+    assert list(found.file[found.fault == "damaged"]) == ["Manx_2.jpg", "pug_91.jpg"]
+
+
 def test_audit_leaves_no_trace_on_stderr(dirty, capfd):
     audit(dirty)
     assert capfd.readouterr().err == ""

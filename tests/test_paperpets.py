@@ -8,10 +8,12 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from exercises import Exercises
 from PIL import Image
 from torchvision.datasets import OxfordIIITPet
 
@@ -304,3 +306,44 @@ def test_gifs_are_in_no_list_and_the_other_faults_are(dirty):
     listed = {line.split()[0] for line in (dirty / "annotations/list.txt").read_text().splitlines()[6:]}
     assert {name for name in FAULTS if name in listed} == {name for name, fault in FAULTS.items() if fault != "gif"}
     assert len(listed) == 37 * 6 + 5                               # six faulty ones, of which one is among the first six
+
+
+# ---------------------------------------------------------------- the exercises of notebook 00
+
+EXERCISES = Exercises("00_paperpets")
+
+
+def exercises():
+    "A namespace with the notebook's checks and what they use."
+    given = {}
+    exec("import random\nimport numpy as np\nfrom dataclasses import fields, replace\nfrom petbreeds.paperpets import *", given)
+    return EXERCISES.namespace(**given)
+
+
+def test_solutions_pass_their_checks():
+    space = exercises()
+    checks = [name for name in space if name.startswith("check_")]
+    assert len(checks) == len(EXERCISES.solutions) == len(EXERCISES.pairs) == 3
+    for check, solution in zip(checks, EXERCISES.solutions):
+        exec(solution, space)
+        assert {space[check](space[check.removeprefix("check_")]) for _ in range(5)} == {"Right."}
+        assert space[check](lambda *given: None).startswith("Not answered yet")
+        assert "stopped with ZeroDivisionError" in space[check](lambda *given: 1 / 0)
+
+
+@pytest.mark.parametrize("check, answer, words", [
+    ("longer", lambda breed, factor: replace(breed, ear_len=factor * breed.ear_len), "legs are as long as before"),
+    ("longer", lambda breed, factor: replace(breed, leg=factor * breed.leg), "ears are as long as before"),
+    ("longer", lambda breed, factor: replace(breed, leg=factor, ear_len=factor), "should be"),
+    ("longer", lambda breed, factor: replace(breed, leg=factor * breed.leg, ear_len=factor * breed.ear_len, ear_w=9), "you changed"),
+    ("pet_share", lambda trimap: (trimap == 1).mean(), "the edge counts too"),
+    ("pet_share", lambda trimap: (trimap != 2).mean(), "by half"),
+    ("pet_share", lambda trimap: (trimap == 1).sum() + (trimap == 3).sum() / 2, "divide by the pixels"),
+    ("pet_share", lambda trimap: 0.375, "instead of"),
+    ("pet_box", lambda trimap: (0, 0), "a box has four sides"),
+    ("pet_box", lambda trimap: tuple(np.nonzero(trimap != 2)[axis].min() for axis in (1, 0))
+     + tuple(np.nonzero(trimap != 2)[axis].max() for axis in (1, 0)), "just outside"),
+    ("pet_box", lambda trimap: (3, 4, 9, 10), "instead of"),
+])
+def test_check_names_the_mistake(check, answer, words):
+    assert words in exercises()[f"check_{check}"](answer)

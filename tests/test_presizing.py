@@ -267,7 +267,7 @@ def test_other_right_answers_pass(chapter, capsys, check, answer):
     ("compose", "lambda first, second: first", "expected"),
     ("invented", "lambda t: t(torch.ones(1, 3, 256, 256), PadMode.Zeros).mean()", "which is real"),
     ("invented", "lambda t: 1 - t(torch.ones(1, 3, 256, 256), PadMode.Border).mean()", "other kinds of padding"),
-    ("invented", "lambda t: 100 * (1 - t(torch.ones(1, 3, 256, 256), PadMode.Zeros).mean())", "per cent"),
+    ("invented", "lambda t: 100 * (1 - t(torch.ones(1, 3, 256, 256), PadMode.Zeros).mean())", "percentages"),
     ("invented", "lambda t: (t(torch.rand(1, 3, 256, 256), PadMode.Zeros) < 0.5).float().mean()", "not invented"),
     ("invented", "lambda t: (1 - t(torch.ones(1, 3, 256, 256), PadMode.Zeros).mean()) / 2", "expected"),
 ])

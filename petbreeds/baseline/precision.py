@@ -65,7 +65,8 @@ class ProcessorBf16(Callback):
             self.learn.pred = to_float(self.pred)
 
 
-CALLBACKS = {"fp32": [], "bf16": [ProcessorBf16], "fp16": [MixedPrecision]}  # of a learner, by format
+# What a learner needs for each format
+CALLBACKS = {"fp32": [], "bf16": [ProcessorBf16], "fp16": [MixedPrecision]}
 
 # %% ../../nbs/baseline/precision.ipynb #0a451907
 class StepClock(Callback):
@@ -87,7 +88,8 @@ def _noise_dls(profile, steps, device):
     "Mini-batches of noise: `steps` to train on, two pictures to validate."
     pictures = [torch.randn(3, profile.size, profile.size) for _ in range(profile.bs)]
     noise = [(picture, i % N_CLASSES) for i, picture in enumerate(pictures)]
-    return DataLoaders.from_dsets(noise * steps, noise[:2], bs=profile.bs, num_workers=0, device=device)
+    return DataLoaders.from_dsets(noise * steps, noise[:2], bs=profile.bs, num_workers=0,
+                                  device=device)
 
 
 def training_speed(

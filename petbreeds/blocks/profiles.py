@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['FROM_SCRATCH', 'LITE0', 'PROFILES', 'Schedule', 'Profile', 'profile_for', 'with_options']
 
-# %% ../../nbs/blocks/profiles.ipynb #65755163
+# %% ../../nbs/blocks/profiles.ipynb #93d88589
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..layout.sources import kind_of
 
-# %% ../../nbs/blocks/profiles.ipynb #69e0d580
+# %% ../../nbs/blocks/profiles.ipynb #9386ebb3
 @dataclass(frozen=True)
 class Schedule:
     "How long, and how fast, a network is trained."
@@ -19,10 +19,10 @@ class Schedule:
     freeze_epochs: int  # passes before those, in which only the head is trained
     lr: float  # base learning rate
 
-# %% ../../nbs/blocks/profiles.ipynb #f40b91d0
+# %% ../../nbs/blocks/profiles.ipynb #09183fd0
 FROM_SCRATCH = Schedule(epochs=16, freeze_epochs=0, lr=3e-3)  # random weights know nothing yet
 
-# %% ../../nbs/blocks/profiles.ipynb #ef0f3b42
+# %% ../../nbs/blocks/profiles.ipynb #df00686d
 @dataclass(frozen=True)
 class Profile:
     "What depends on the source of the pictures; `with_options` makes a changed copy."
@@ -36,7 +36,7 @@ class Profile:
     precision: str = "auto"  # 'fp32', 'bf16', 'fp16', or 'auto': the fastest on the device
     channels_last: bool = True  # keep activations as height x width x channels
 
-# %% ../../nbs/blocks/profiles.ipynb #b4dc0986
+# %% ../../nbs/blocks/profiles.ipynb #8f7b88b7
 LITE0 = "efficientnet_lite0_imagenet"  # its weights come with a package, so no download is needed
 
 PROFILES = {
@@ -47,7 +47,7 @@ PROFILES = {
     "folder": Profile("folder", item_size=320, size=224, bs=16, arch=LITE0, pretrained=True,
                       schedule=Schedule(epochs=4, freeze_epochs=1, lr=2e-3))}
 
-# %% ../../nbs/blocks/profiles.ipynb #a228c17a
+# %% ../../nbs/blocks/profiles.ipynb #73504412
 def profile_for(source: str | Path,  # a folder of pictures, or 'paper' or 'oxford'
                ) -> Profile:  # 'paper', 'oxford', or 'folder' for pictures of one's own
     "The profile of a source of pictures; what the folder is, a file in it says."
@@ -55,7 +55,7 @@ def profile_for(source: str | Path,  # a folder of pictures, or 'paper' or 'oxfo
         return PROFILES[str(source)]
     return PROFILES[kind_of(Path(source))]
 
-# %% ../../nbs/blocks/profiles.ipynb #c90cd523
+# %% ../../nbs/blocks/profiles.ipynb #bf338dec
 def _given(**options):
     "The options that are not None."
     return {name: value for name, value in options.items() if value is not None}

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['main']
 
-# %% ../../nbs/20_cli.ipynb #ce277a89
+# %% ../../nbs/20_cli.ipynb #8ac7e2f9
 from .commands import app
 from .terminal import run_command
 
-# %% ../../nbs/20_cli.ipynb #ec9d7677
+# %% ../../nbs/20_cli.ipynb #3879a21c
 def main(arguments: list[str] | None = None,  # without the name of the program; None: those of this process
         ) -> None:
     "The command `petbreeds`; always ends with SystemExit, whose code is the exit status."

@@ -60,11 +60,11 @@ def set_aside(labels: Sequence[str],  # the label of each picture
             chosen += random.Random(f"{seed} {label}").sample(positions, number)
     return sorted(chosen)
 
-# %% ../../nbs/01_layout.ipynb #80513802
+# %% ../../nbs/01_layout.ipynb #3ec5a1dd
 def split_parts(labels: Sequence[str],  # the label of each picture
                 listed: Sequence[str] | None = None,  # train, test or ''; or no lists
                 valid_share: float = 0.2,  # of what is not test
-                seed: int = 42,
+                seed: int = 42,  # another seed, another split
                ) -> list[str]:  # train, valid, test or '' for each picture
     "Three parts, class by class: test by the lists or a fifth, of the rest some valid."
     parts = ["train"] * len(labels) if listed is None else list(listed)

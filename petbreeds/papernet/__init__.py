@@ -11,7 +11,7 @@ from pathlib import Path
 from ..networks import read_body
 
 # %% ../../nbs/00a_papernet.ipynb #5a48a6d9
-def papernet_info(file: str | Path | None = None,  # written by `pretrain`; None: the one in this package
+def papernet_info(file: str | Path | None = None,  # None: the one in this package
                   ) -> dict:  # architecture, recipe, accuracy, statistics, checksum
-    "What a file of weights says of itself; NetworkError if it is missing, damaged or something else."
+    "What a file of weights says of itself; NetworkError if it cannot be used."
     return read_body(file)[1]

@@ -62,8 +62,8 @@ class Recipe:
                                    "lcnet_050 is a good one to begin with")
         if (self.breeds < 2) or not (1 <= self.held_out < self.per_breed):
             raise PretrainingError(
-                f"{self.breeds} breeds of {self.per_breed} pictures, {self.held_out} of them held out: "
-                "it takes two breeds or more, with pictures to learn from and to measure with")
+                f"{self.breeds} breeds of {self.per_breed} pictures, {self.held_out} of them held "
+                "out: it takes two breeds or more, with pictures to learn from and to measure with")
         if self.steps < 1:
             raise PretrainingError(f"mini-batches of {self.bs} do not fit {self.learnt} pictures: "
                                    "choose smaller ones")
@@ -87,7 +87,7 @@ def _mini_batch(pictures, numbers):
 
 
 def picture_stats(pictures: list,  # uint8 arrays, one for each breed, shape (n, height, width, 3)
-                  ) -> tuple:  # mean and standard deviation: three floats each for red, green, blue, 0..1
+                  ) -> tuple:  # (mean, standard deviation), each for red, green, blue in 0..1
     "The statistics of one picture of each breed, rounded to three digits."
     some = np.stack([of_breed[0] for of_breed in pictures]) / 255
     mean = some.mean((0, 1, 2)).round(3)
@@ -107,7 +107,7 @@ def _loader(pictures, numbers, recipe, transforms, split_idx, device):
                   after_batch=Pipeline(transforms, split_idx=split_idx))
 
 
-def imaginary_dls(pictures: list,  # uint8 arrays, one for each breed, shape (per_breed, side, side, 3)
+def imaginary_dls(pictures: list,  # uint8 arrays, one a breed, shape (per_breed, side, side, 3)
                   recipe: Recipe,  # sizes
                   device: torch.device | str | None = None,  # None: the GPU if there is one
                   ) -> DataLoaders:  # augmented pictures for training, plain ones for validation
@@ -156,7 +156,8 @@ def imaginary_learner(dls: DataLoaders,  # what `imaginary_dls` returns
     breeds = imaginary_breeds(recipe.breeds, recipe.seed)
     loss = BreedAndGenes(np.stack([genome_vector(breed) for breed in breeds])).to(dls.device)
     outputs = loss.n_breeds + loss.genes.shape[1]
-    model, _ = create_timm_model(recipe.arch, outputs, pretrained=False, **{**PLAIN_HEAD, "ps": 0.0})
+    head = {**PLAIN_HEAD, "ps": 0.0}
+    model, _ = create_timm_model(recipe.arch, outputs, pretrained=False, **head)
     model.to(dls.device, memory_format=torch.channels_last)
     return Learner(dls, model, loss_func=loss, metrics=AvgMetric(loss.error), path=".",
                    cbs=RepeatableEpochs(recipe.seed))
@@ -216,5 +217,5 @@ def pretrain(dest: str | Path,  # folder for the result and all that is needed t
                 raise keep.problem
             return _finished(learn, recipe, keep.rows, dest)
     except OSError as error:
-        raise PretrainingError(f"cannot write to {dest}: {error.strerror}; "
-                               "check permissions and free space, or choose another folder") from None
+        raise PretrainingError(f"cannot write to {dest}: {error.strerror}; check permissions "
+                               "and free space, or choose another folder") from None

@@ -16,7 +16,7 @@ from fastai.data.transforms import Normalize
 
 # %% ../../nbs/shipping/prediction.ipynb #7fe8dfc4
 from ..blocks import pet_block
-from ..pictures import PictureError
+from ..pictures import ADVICE, PictureError
 from .runs import Run, load_run
 
 # %% ../../nbs/shipping/prediction.ipynb #82e52bf9
@@ -30,7 +30,8 @@ def _opened(run, images):
         try:
             found.append(problem if problem else pictures[number])
         except PictureError as error:
-            found.append(str(error))
+            said = f"{error.fault} ({error.detail})" if error.detail else error.fault
+            found.append(f"{said}; {ADVICE[error.fault]}")
     return found
 
 

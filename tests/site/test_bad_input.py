@@ -100,6 +100,10 @@ def test_chapter_must_say_how_long_it_takes():
     assert "does not say how long it takes" in notebook_source.faults("05_softmax", {"cells": cells})[0]
 
 
+def test_room_need_not():
+    assert notebook_source.faults("layout/sources", {"cells": [text("# Sources\n\n> Where"), GOOD]}) == []
+
+
 def test_good_notebook_has_no_fault():
     good = [GOOD, code("#| fig-alt: A line.\nplt.plot(x)", PICTURE), code("#| slow\n#| fig-alt: A line.\nplt.plot(x)"),
             text("```python\n# no title\n![](no.png)\n```")]
@@ -207,6 +211,14 @@ def test_entry_of_a_class_and_of_constants():
         "Stage.fit()",
     )
     assert (best.name, rate.name) == ("BEST", "RATE")
+
+
+def test_entry_of_a_named_tuple():
+    (pair,) = api.entries_in('class Pair(NamedTuple):\n    "Two."\n    only_a: int  # right in a alone\n    p: float')
+    assert [(p.name, p.type, p.meaning) for p in pair.parameters] == [
+        ("only_a", "int", "right in a alone"),
+        ("p", "float", ""),
+    ]
 
 
 def test_caption_is_the_paragraph_in_italics_below():
