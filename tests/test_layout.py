@@ -1,4 +1,5 @@
 "Getting pictures when things go wrong: archives served on loopback, folders of every kind of disorder."
+
 import io
 import os
 import random
@@ -20,13 +21,27 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from petbreeds.files import PetsError
-from petbreeds.layout import (FAULTS, DataError, audit, breed_of, get_pets, kind_of, pets_table, set_aside, species_of,
-                              split_parts, usable_images)
+from petbreeds.layout import (
+    FAULTS,
+    DataError,
+    audit,
+    breed_of,
+    get_pets,
+    kind_of,
+    pets_table,
+    set_aside,
+    species_of,
+    split_parts,
+    usable_images,
+)
 from petbreeds.layout.archive import OXFORD, Archive
 from petbreeds.pictures import EXTENSIONS, MAX_PIXELS
 
-NAMES = [f"{breed}_{number}" for breed in ("Abyssinian", "Egyptian_Mau", "pug", "american_pit_bull_terrier")
-         for number in (1, 2, 13)]
+NAMES = [
+    f"{breed}_{number}"
+    for breed in ("Abyssinian", "Egyptian_Mau", "pug", "american_pit_bull_terrier")
+    for number in (1, 2, 13)
+]
 
 
 def jpeg(seed=0, size=(64, 48), format="JPEG"):
@@ -60,6 +75,7 @@ def pets(tmp_path):
 
 # ---------------------------------------------------------------- archives and the server that gives them
 
+
 def tgz(members, path):
     "Write an archive: {name: bytes, or a TarInfo to add as it is}."
     with tarfile.open(path, "w:gz") as tar:
@@ -76,12 +92,16 @@ def tgz(members, path):
 def members(root="oxford-iiit-pet/"):
     "What a small archive of the same layout holds."
     files = {f"{root}images/{name}.jpg": jpeg(seed) for seed, name in enumerate(NAMES)}
-    return files | {f"{root}annotations/trainval.txt": b"pug_1 1 2 1\n", f"{root}annotations/test.txt": b"pug_2 1 2 1\n",
-                    f"{root}annotations/noise": random.Random(0).randbytes(300_000)}  # does not compress
+    return files | {
+        f"{root}annotations/trainval.txt": b"pug_1 1 2 1\n",
+        f"{root}annotations/test.txt": b"pug_2 1 2 1\n",
+        f"{root}annotations/noise": random.Random(0).randbytes(300_000),
+    }  # does not compress
 
 
 class Server(ThreadingHTTPServer):
     "Serves `files` ({path: bytes}); `cuts` and the other sets name paths at which it misbehaves."
+
     daemon_threads = True
 
     def __init__(self):
@@ -113,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.server.cuts.get(self.path, 0):
             self.server.cuts[self.path] -= 1
-            rest = rest[:len(rest) // 2]
+            rest = rest[: len(rest) // 2]
         self.wfile.write(rest)
 
 
@@ -159,7 +179,9 @@ def test_whole_archive(server, archive, tmp_path):
 def test_two_archives_make_one_folder(server, tmp_path):
     "The original site keeps images and annotations apart, without a folder around them."
     every = members(root="")
-    parts = [{name: data for name, data in every.items() if name.startswith(start)} for start in ("images", "annotations")]
+    parts = [
+        {name: data for name, data in every.items() if name.startswith(start)} for start in ("images", "annotations")
+    ]
     archives = [server.put(f"/{i}.tar.gz", tgz(part, tmp_path / "part.tgz")) for i, part in enumerate(parts)]
     path = fetch(tmp_path / "home", tuple(archives))
     table = pets_table(path)
@@ -211,7 +233,7 @@ def test_killed_while_unpacking_is_not_taken_for_complete(server, archive, tmp_p
 
 def test_truncated_archive_with_a_matching_checksum(server, archive, tmp_path):
     "The mirror itself holds half a file: size and checksum fit, the content does not."
-    half = server.put("/half.tgz", archive[:len(archive) // 2])
+    half = server.put("/half.tgz", archive[: len(archive) // 2])
     with pytest.raises(DataError) as error:
         fetch(tmp_path / "home", (half,))
     assert "the archive is damaged" in one_line(error) and left_in(tmp_path / "home") == []
@@ -280,7 +302,9 @@ def test_malicious_member_is_refused(server, tmp_path, what):
     with pytest.raises(DataError) as error:
         fetch(home, (server.put("/pets.tgz", data),))
     assert f"refused to unpack {bad.name!r}" in one_line(error)
-    assert left_in(home) == [] and not list(tmp_path.rglob("outside*")) and not Path("/tmp/petbreeds-outside.jpg").exists()
+    assert (
+        left_in(home) == [] and not list(tmp_path.rglob("outside*")) and not Path("/tmp/petbreeds-outside.jpg").exists()
+    )
 
 
 def test_archive_of_something_else(server, tmp_path):
@@ -291,6 +315,7 @@ def test_archive_of_something_else(server, tmp_path):
 
 
 # ---------------------------------------------------------------- disks
+
 
 def test_home_that_cannot_be_a_folder(server, archive, tmp_path):
     (tmp_path / "home").write_text("a file")
@@ -327,6 +352,7 @@ except DataError as error:
 
 # ---------------------------------------------------------------- folders
 
+
 def test_source_from_the_environment(pets, monkeypatch):
     monkeypatch.setenv("PETBREEDS_DATA", str(pets))
     assert get_pets() == pets
@@ -343,13 +369,15 @@ def test_folder_errors(pets, tmp_path):
     (hollow / "images").mkdir(parents=True)
     (unlabelled / "images").mkdir(parents=True)
     (unlabelled / "images" / "holiday.jpg").write_bytes(jpeg())
-    expected = {"oxfrod": "no folder 'oxfrod': expected paper, oxford or a folder",
-                tmp_path / "nowhere": "no folder",
-                tmp_path / "file": "is a file",
-                tmp_path / "empty": "no images/ in",
-                pets / "images": "give the folder above it",
-                hollow: "no images in",
-                unlabelled: "holiday.jpg"}
+    expected = {
+        "oxfrod": "no folder 'oxfrod': expected paper, oxford or a folder",
+        tmp_path / "nowhere": "no folder",
+        tmp_path / "file": "is a file",
+        tmp_path / "empty": "no images/ in",
+        pets / "images": "give the folder above it",
+        hollow: "no images in",
+        unlabelled: "holiday.jpg",
+    }
     for source, words in expected.items():
         with pytest.raises(DataError) as error:
             get_pets(source)
@@ -361,10 +389,12 @@ def test_folder_errors(pets, tmp_path):
 def test_folder_that_may_not_be_read(pets, folder, monkeypatch):
     "Root may read everything, so the refusal comes from a stand-in for the system's answer."
     real, closed = os.listdir, pets / folder
+
     def listdir(path="."):
         if Path(path) == closed:
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
+
     monkeypatch.setattr("petbreeds.layout.sources.os.listdir", listdir)
     with pytest.raises(DataError) as error:
         get_pets(pets)
@@ -379,10 +409,14 @@ def test_other_breeds_and_no_annotations(tmp_path):
     assert len(usable_images(path)) == 4 and len(audit(path)) == 0
     table = pets_table(path).set_index("file")
     assert table.loc["images/border_collie_1.png"].to_dict() == {"label": "border_collie", "part": "train"}
-    assert table.loc["images/Manx_1.JPG", "label"] == "Manx" and sorted(table[table.label == "Manx"].part) == ["test", "train"]
+    assert table.loc["images/Manx_1.JPG", "label"] == "Manx" and sorted(table[table.label == "Manx"].part) == [
+        "test",
+        "train",
+    ]
 
 
 # ---------------------------------------------------------------- drawn pictures
+
 
 def test_paper_is_drawn_once_and_found_again(tmp_path, monkeypatch):
     monkeypatch.delenv("PETBREEDS_DATA", raising=False)
@@ -400,9 +434,21 @@ def test_audit_finds_what_the_dirty_set_plants(tmp_path):
     "The drawn set has, on demand, the faults that the photographs are known for, under the same names."
     path = get_pets("paper", per_breed=1, scale=0.1, dirty=True, home=tmp_path)
     faults = audit(path).groupby("fault").file.apply(set)
-    assert faults["wrong format"] == {f"{name}.jpg" for name in (
-        "Abyssinian_5", "Abyssinian_34", "Egyptian_Mau_14", "Egyptian_Mau_139", "Egyptian_Mau_145", "Egyptian_Mau_156",
-        "Egyptian_Mau_167", "Egyptian_Mau_177", "Egyptian_Mau_186", "Egyptian_Mau_191")}
+    assert faults["wrong format"] == {
+        f"{name}.jpg"
+        for name in (
+            "Abyssinian_5",
+            "Abyssinian_34",
+            "Egyptian_Mau_14",
+            "Egyptian_Mau_139",
+            "Egyptian_Mau_145",
+            "Egyptian_Mau_156",
+            "Egyptian_Mau_167",
+            "Egyptian_Mau_177",
+            "Egyptian_Mau_186",
+            "Egyptian_Mau_191",
+        )
+    }
     assert faults["corrupt"] == {"beagle_116.jpg"} and faults["damaged"] == {"chihuahua_121.jpg"}
     assert faults["not an image"] == {f"Abyssinian_10{i}.mat" for i in range(3)}
     assert len(faults) == 4
@@ -434,8 +480,22 @@ def test_any_other_name_is_one_clear_error(name):
         assert Path(name).name.startswith(breed + "_")
 
 
-@pytest.mark.parametrize("name", ["pug_12xjpg", "pug_12_jpg", "pug_12.jpg.txt", "pug12.jpg", "_12.jpg", "pug_.jpg", "pug.jpg",
-                                  "pug_12.jpg\n", "pug_١٢.jpg", "pug_12.mat", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pug_12xjpg",
+        "pug_12_jpg",
+        "pug_12.jpg.txt",
+        "pug12.jpg",
+        "_12.jpg",
+        "pug_.jpg",
+        "pug.jpg",
+        "pug_12.jpg\n",
+        "pug_١٢.jpg",
+        "pug_12.mat",
+        "",
+    ],
+)
 def test_names_without_a_label(name):
     with pytest.raises(DataError):
         breed_of(name)
@@ -451,6 +511,7 @@ def test_species():
 
 # ---------------------------------------------------------------- dirty files
 
+
 def damaged(data):
     "A JPEG that lacks some bytes before its end mark: it opens, its last rows are made up."
     return data[:-300] + data[-2:]
@@ -462,6 +523,7 @@ def huge_png():
     side = int((MAX_PIXELS * 1.5) ** 0.5)
     data[16:24] = side.to_bytes(4, "big") * 2
     import zlib
+
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     return bytes(data)
 
@@ -494,7 +556,8 @@ def test_audit_finds_each_fault_and_nothing_else(dirty):
     before = {file: file.read_bytes() for file in dirty.rglob("*") if file.is_file()}
     found = audit(dirty)
     assert {row.file: (row.fault, row.usable) for row in found.itertuples()} == {
-        name: (fault, usable) for name, (_, fault, usable) in DIRT.items()}
+        name: (fault, usable) for name, (_, fault, usable) in DIRT.items()
+    }
     assert len(found) == len(DIRT) and set(found.fault) <= set(FAULTS) and all(found.advice) and all(found.detail)
     assert before == {file: file.read_bytes() for file in dirty.rglob("*") if file.is_file()}
 
@@ -508,7 +571,7 @@ def test_usable_images_leaves_out_what_cannot_be_trained_on(dirty):
 
 def test_duplicate_under_another_label_is_told(pets):
     shutil.copy(pets / "images" / "pug_1.jpg", pets / "images" / "Ragdoll_1.jpg")
-    row, = audit(pets).itertuples()
+    (row,) = audit(pets).itertuples()
     assert (row.file, row.fault) == ("pug_1.jpg", "duplicate content") and "another label" in row.detail
 
 
@@ -518,7 +581,7 @@ def test_audit_of_a_clean_folder_is_empty(pets):
 
 def test_file_that_cannot_be_read(pets):
     (pets / "images" / "pug_99.jpg").symlink_to(pets / "nowhere.jpg")
-    row, = audit(pets).itertuples()
+    (row,) = audit(pets).itertuples()
     assert (row.file, row.fault, row.usable) == ("pug_99.jpg", "unreadable", False)
 
 
@@ -550,6 +613,7 @@ def test_audit_leaves_no_trace_on_stderr(dirty, capfd):
 
 
 # ---------------------------------------------------------------- the table: labels and parts
+
 
 def put_pictures(root, counts):
     "Pictures of noise in images/, as many of each label as `counts` says."
@@ -619,13 +683,17 @@ def test_list_that_is_no_text(pets):
     assert "is not UTF-8" in one_line(error)
 
 
-@pytest.mark.parametrize("change", [
-    lambda text: text.replace("\n", "\r\n").encode(),
-    lambda text: b"\xef\xbb\xbf" + text.encode(),
-    lambda text: f"# names\n\n{text}".encode(),
-    lambda text: text.replace(" 1 1 1", "").encode(),  # names alone
-    lambda text: text.replace(" ", "\t").rstrip().encode(),
-], ids=["CRLF", "BOM", "comment", "names alone", "tabs"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n").encode(),
+        lambda text: b"\xef\xbb\xbf" + text.encode(),
+        lambda text: f"# names\n\n{text}".encode(),
+        lambda text: text.replace(" 1 1 1", "").encode(),  # names alone
+        lambda text: text.replace(" ", "\t").rstrip().encode(),
+    ],
+    ids=["CRLF", "BOM", "comment", "names alone", "tabs"],
+)
 def test_lists_as_other_programs_write_them(pets, change):
     expected = pets_table(pets)
     for file in (pets / "annotations").iterdir():
@@ -655,8 +723,12 @@ def test_protocol_without_lists(tmp_path, caplog):
     root = put_pictures(tmp_path / "own", {"one": 1, "two": 2, "four": 4, "seven": 7, "twenty": 20})
     table = pets_table(root)
     assert parts_by_label(table) == {
-        "one": {"train": 1}, "two": {"train": 1, "test": 1}, "four": {"train": 3, "test": 1},
-        "seven": {"train": 5, "valid": 1, "test": 1}, "twenty": {"train": 13, "valid": 3, "test": 4}}
+        "one": {"train": 1},
+        "two": {"train": 1, "test": 1},
+        "four": {"train": 3, "test": 1},
+        "seven": {"train": 5, "valid": 1, "test": 1},
+        "twenty": {"train": 13, "valid": 3, "test": 4},
+    }
     assert len(caplog.messages) == 1 and "(seed 42)" in caplog.messages[0]
     assert pets_table(root).equals(table) and not pets_table(root, seed=1).equals(table)
 
@@ -672,7 +744,10 @@ def test_protocol_with_lists(tmp_path):
     assert parts_by_label(table) == {"pug": {"train": 7, "valid": 2, "test": 3}, "Manx": {"train": 5, "valid": 1}}
     assert set(table.file[table.part == "test"]) == {f"images/pug_{number}.jpg" for number in range(10, 13)}
     (root / "paperpets.json").write_text("{}")
-    assert parts_by_label(pets_table(root)) == {"pug": {"train": 6, "valid": 3, "test": 3}, "Manx": {"train": 4, "valid": 2}}
+    assert parts_by_label(pets_table(root)) == {
+        "pug": {"train": 6, "valid": 3, "test": 3},
+        "Manx": {"train": 4, "valid": 2},
+    }
 
 
 LABELS = st.lists(st.sampled_from(["pug", "Manx", "beagle", "Bengal"]), max_size=60)
@@ -689,7 +764,7 @@ def test_split_takes_its_share_of_each_class(labels, seed, order):
         assert own.count("valid") == (max(1, round((n - test) / 5)) if n - test >= 5 else 0)
         assert own.count("train") > 0
     more = split_parts(labels + ["Sphynx"] * 9, seed=seed)
-    assert more[:len(labels)] == parts  # a new class leaves the others alone
+    assert more[: len(labels)] == parts  # a new class leaves the others alone
     grouped = sorted(range(len(labels)), key=lambda i: labels[i])
     assert [parts[i] for i in grouped] == split_parts([labels[i] for i in grouped], seed=seed)
 
@@ -718,6 +793,7 @@ def test_table_of_labels_is_refused_for_now(pets):
 
 
 # ---------------------------------------------------------------- what a folder says of itself
+
 
 def test_kind_of_folder_is_read_from_its_file_not_its_name(pets, server, archive, tmp_path):
     assert kind_of(pets) == kind_of(pets.rename(pets.with_name("paperpets-oxford-iiit-pet"))) == "folder"
@@ -750,6 +826,7 @@ def test_mirrors_have_the_checksums_that_the_libraries_know():
     import fastai.data
     from fastdownload.core import read_checks
     from torchvision.datasets import OxfordIIITPet
+
     (whole,), parts = OXFORD
     known = read_checks(Path(fastai.data.__path__[0]) / "download_checks.py")
     assert known[whole.url] == (whole.size, whole.md5) and whole.covered == 2**20
@@ -778,20 +855,23 @@ def test_solutions_pass_their_checks():
         assert space[check](...).startswith("Not answered yet")
 
 
-@pytest.mark.parametrize("pattern, words", [
-    (r".+_\d+\.jpeg", "no group"),
-    (r"(.+)_\d+\.jpeg", "begin and end"),  # the date too
-    (r"[\d-]+_([a-z]+)_\d+\.jpeg", "is refused"),  # no underscore
-    (r"[\d-]+_([a-z_]+)_\d+\.jpeg", "is refused"),  # no digit
-    (r"[\d-]+_(.+)_\d+.jpeg", "a dot stands for any character"),
-    (r"[\d-]+_(.*)_\d+\.jpeg", "2031-07-14__003.jpeg is accepted"),
-    (r".+?_(.+)_\d+\.jpeg", "x-y-z_pug_003.jpeg is accepted"),
-    (r"[\d-]+_(.+)_\d+\.jpe?g", "003.jpg passes"),
-    (r"[\d-]+_(.+_\d+\.jpeg", "are all brackets closed"),
-    (None, "no pattern"),
-    (r"\d+-\d\d-\d\d_(\w+)_\d{3}\.jpeg", None),
-    (r"(?:\d{4})-(?:\d\d)-(?:\d\d)_(?P<breed>.+)_\d+\.jpeg", None),
-])
+@pytest.mark.parametrize(
+    "pattern, words",
+    [
+        (r".+_\d+\.jpeg", "no group"),
+        (r"(.+)_\d+\.jpeg", "begin and end"),  # the date too
+        (r"[\d-]+_([a-z]+)_\d+\.jpeg", "is refused"),  # no underscore
+        (r"[\d-]+_([a-z_]+)_\d+\.jpeg", "is refused"),  # no digit
+        (r"[\d-]+_(.+)_\d+.jpeg", "a dot stands for any character"),
+        (r"[\d-]+_(.*)_\d+\.jpeg", "2031-07-14__003.jpeg is accepted"),
+        (r".+?_(.+)_\d+\.jpeg", "x-y-z_pug_003.jpeg is accepted"),
+        (r"[\d-]+_(.+)_\d+\.jpe?g", "003.jpg passes"),
+        (r"[\d-]+_(.+_\d+\.jpeg", "are all brackets closed"),
+        (None, "no pattern"),
+        (r"\d+-\d\d-\d\d_(\w+)_\d{3}\.jpeg", None),
+        (r"(?:\d{4})-(?:\d\d)-(?:\d\d)_(?P<breed>.+)_\d+\.jpeg", None),
+    ],
+)
 def test_pattern_check_names_the_mistake(pattern, words):
     said = exercises()["check_pattern"](pattern)
     assert said == "Right." if words is None else words in said
@@ -809,10 +889,20 @@ def wrong_choices():
     yield "by picture", lambda names: [name for name in names if name.endswith("_1.jpg")], "take all or none"
     yield "all", lambda names: names, "take one of each"
     yield "one breed", lambda names: [name for name in names if name.startswith("pug_rex_")], "is set aside"
-    yield "first underscore", lambda names: [n for n in names if animal_of(n) in {m.split("_")[0]: animal_of(m) for m in sorted(names)}.values()
-                                             ], "no animal of"
-    yield "as they come", lambda names: [n for n in names if animal_of(n) in {animal_of(animal_of(m)): animal_of(m) for m in names}.values()
-                                         ], "another order"
+    yield (
+        "first underscore",
+        lambda names: [
+            n for n in names if animal_of(n) in {m.split("_")[0]: animal_of(m) for m in sorted(names)}.values()
+        ],
+        "no animal of",
+    )
+    yield (
+        "as they come",
+        lambda names: [
+            n for n in names if animal_of(n) in {animal_of(animal_of(m)): animal_of(m) for m in names}.values()
+        ],
+        "another order",
+    )
 
 
 @pytest.mark.parametrize("choose, words", [pytest.param(*rest, id=name) for name, *rest in wrong_choices()])
@@ -831,10 +921,21 @@ def from_the_table_alone(files, table):
 
 
 def only_the_first(files, table):
-    return [row.file for row in table.sort_values("file").itertuples() if row.file in files and breed_of(row.file) != row.breed][:1]
+    return [
+        row.file
+        for row in table.sort_values("file").itertuples()
+        if row.file in files and breed_of(row.file) != row.breed
+    ][:1]
 
 
-@pytest.mark.parametrize("answer, words", [(by_position, "join by file name"), (from_the_table_alone, "only in the table"),
-                                           (only_the_first, "is not reported"), (lambda files, table: None, "did you forget return")])
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (by_position, "join by file name"),
+        (from_the_table_alone, "only in the table"),
+        (only_the_first, "is not reported"),
+        (lambda files, table: None, "did you forget return"),
+    ],
+)
 def test_disagreement_check_names_the_mistake(answer, words):
     assert words in exercises()["check_disagreements"](answer)

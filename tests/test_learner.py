@@ -1,45 +1,47 @@
-"Mini-batches and learners: the same seed gives the same numbers, and bad input gives one clear line."
+"pet_learner: the same seed gives the same numbers, a learner is its own, and what cannot be had is one clear line."
+import io
 import urllib.error
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from fastai.data.transforms import Normalize
-from petbreeds.baseline import (LearnerError, error_interval, fastest_precision, fit_stages, imagenet_file, pet_learner,
-                                pet_model, pet_stages)
-from petbreeds.blocks import Profile, open_picture, pet_dls, stats_for
-from petbreeds.layout import DataError
+from fastai.metrics import error_rate
+from fastai.vision.all import RandomResizedCropGPU
+from fastai.vision.learner import vision_learner
+from petbreeds.baseline import pet_learner
+from petbreeds.blocks import FROM_SCRATCH, Profile, pet_dls
+from petbreeds.networks import NetworkError, network, network_stats
 from PIL import Image
 
-TINY = Profile("folder", item_size=40, size=32, bs=8, arch="lcnet_050", weights="none", epochs=2, freeze_epochs=0, lr=1e-3)
+TINY = Profile("folder", item_size=40, size=32, bs=4, arch="lcnet_050", pretrained=False,
+               schedule=replace(FROM_SCRATCH, epochs=2, lr=1e-3), precision="fp32")
+OURS = replace(TINY, arch="papernet", pretrained=True)
+EXAMPLE = "--arch efficientnet_lite0_imagenet"
 
 
-def quiet(line):
-    "Takes a notice and says nothing."
-
-
-def draw(folder, counts, size=(60, 45), lists=False):
-    "Noisy pictures in the layout of the Oxford archive: `counts` of each breed, split in halves if `lists`."
+def draw(folder, counts):
+    "Noisy pictures of breeds, in the layout of the Oxford archive without its lists."
     random = np.random.default_rng(0)
-    images, annotations = folder / "images", folder / "annotations"
-    images.mkdir(parents=True)
-    parts = {"trainval": [], "test": []}
+    (folder / "images").mkdir(parents=True)
     for breed, count in counts.items():
         for number in range(1, count + 1):
-            Image.fromarray(random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(images / f"{breed}_{number}.jpg")
-            parts["test" if number % 2 else "trainval"].append(f"{breed}_{number} 1 1 1")
-    if lists:
-        annotations.mkdir()
-        for part, lines in parts.items():
-            (annotations / f"{part}.txt").write_text("\n".join(lines) + "\n")
+            pixels = random.integers(0, 256, (45, 60, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "images" / f"{breed}_{number}.jpg")
     return folder
 
 
 @pytest.fixture(scope="module")
 def pets(tmp_path_factory):
-    "Three breeds of eight pictures with an official split."
-    return draw(tmp_path_factory.mktemp("pets"), {"Bombay": 8, "beagle": 8, "shiba_inu": 8}, lists=True)
+    "Three breeds of ten pictures."
+    return draw(tmp_path_factory.mktemp("pets"), {"Bombay": 10, "beagle": 10, "shiba_inu": 10})
+
+
+@pytest.fixture
+def dls(pets):
+    return pet_dls(pets, TINY, workers=0, device="cpu")
 
 
 @pytest.fixture
@@ -59,30 +61,44 @@ def one_line(error, *parts):
     assert all(part in message for part in parts), message
 
 
-def trained(path, seed, done=0, state=None, workers=0):
-    "Two epochs of training; with `done` and `state` only those that are left."
-    learn = pet_learner(pet_dls(path, TINY, seed=seed, workers=workers, say=quiet), say=quiet)
-    if state:
-        learn.model.load_state_dict(state["model"])
-        learn.create_opt()
-        learn.opt.load_state_dict(state["opt"])
+def fitted(learn, epochs=2):
+    "The learner after some epochs, in silence."
     with learn.no_bar(), learn.no_logging():
-        fit_stages(learn, done=done)
+        learn.fit_one_cycle(epochs, 1e-3)
     return learn
+
+
+def trained(path, seed, workers=0):
+    return fitted(pet_learner(pet_dls(path, TINY, seed=seed, workers=workers, device="cpu")))
+
+
+def normalisation(dls):
+    "Mean and standard deviation that each loader normalises with, if it does."
+    found = [[tfm for tfm in dl.after_batch.fs if isinstance(tfm, Normalize)] for dl in dls.loaders]
+    return [[(tfm.mean.flatten().tolist(), tfm.std.flatten().tolist()) for tfm in tfms] for tfms in found]
+
+
+def same_weights(first, second):
+    return all(torch.equal(value, second.model.state_dict()[name]) for name, value in first.model.state_dict().items())
 
 
 # Repeatable
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_one_seed_gives_the_same_numbers_bit_for_bit(pets, workers):
-    first, second = trained(pets, 3, workers=workers), trained(pets, 3, workers=workers)
+    first, second = trained(pets, 3, workers), trained(pets, 3, workers)
     assert first.recorder.values == second.recorder.values
-    for name, value in first.model.state_dict().items():
-        assert torch.equal(value, second.model.state_dict()[name]), name
+    assert same_weights(first, second)
 
 
 def test_another_seed_gives_other_numbers(pets):
     assert trained(pets, 3).recorder.values != trained(pets, 4).recorder.values
+
+
+def test_the_seed_can_be_given(dls):
+    assert same_weights(pet_learner(dls, seed=1), pet_learner(dls, seed=1))
+    assert not same_weights(pet_learner(dls, seed=1), pet_learner(dls, seed=2))
+    assert pet_learner(dls).repeatable_epochs.seed == dls.seed == 42
 
 
 def test_an_epoch_does_not_depend_on_what_was_drawn_before_it(pets):
@@ -91,226 +107,222 @@ def test_an_epoch_does_not_depend_on_what_was_drawn_before_it(pets):
         learn.repeatable_epochs.done = 1
         learn.repeatable_epochs.before_train()
         return next(iter(learn.dls.train))[0]
-    fresh = pet_learner(pet_dls(pets, TINY, seed=5, workers=0, say=quiet), say=quiet)
+    fresh = pet_learner(pet_dls(pets, TINY, seed=5, workers=0, device="cpu"))
     assert torch.equal(pictures(trained(pets, 5)), pictures(fresh))
 
 
-def test_validation_pictures_do_not_change(pets):
-    dls = pet_dls(pets, TINY, workers=0, say=quiet)
-    assert torch.equal(dls.valid.one_batch()[0], dls.valid.one_batch()[0])
-    assert not torch.equal(dls.train.one_batch()[0], dls.train.one_batch()[0])
+# A learner is its own
+
+def nothing(dls):
+    "Changes nothing."
 
 
-# Bad data
-
-def test_empty_folder(tmp_path):
-    (tmp_path / "images").mkdir()
-    with pytest.raises(DataError) as error:
-        pet_dls(tmp_path, TINY, say=quiet)
-    one_line(error, str(tmp_path))
+def another_pet_learner(dls):
+    fitted(pet_learner(dls, OURS, seed=9), 1)
 
 
-def test_one_breed(tmp_path):
-    with pytest.raises(DataError) as error:
-        pet_dls(draw(tmp_path / "a", {"beagle": 4}), TINY, say=quiet)
-    one_line(error, "only one breed, beagle", "two breeds")
+def a_plain_learner(dls):
+    fitted(vision_learner(dls, "papernet", metrics=error_rate, path="."), 1)
 
 
-def test_one_picture_of_a_breed(tmp_path):
-    with pytest.raises(DataError) as error:
-        pet_dls(draw(tmp_path / "a", {"beagle": 4, "Bombay": 1}), TINY, say=quiet)
-    one_line(error, "only one usable picture of Bombay")
+def a_search_for_a_rate(dls):
+    search = pet_learner(dls)
+    with search.no_bar(), search.no_logging():
+        search.lr_find(num_it=10, show_plot=False)
 
 
-def test_breed_without_training_picture(tmp_path):
-    folder = draw(tmp_path / "a", {"beagle": 4, "Bombay": 4, "pug": 4}, lists=True)
-    lists = folder / "annotations"
-    moved = [line for line in (lists / "trainval.txt").read_text().splitlines() if line.startswith("pug")]
-    (lists / "trainval.txt").write_text((lists / "trainval.txt").read_text().replace("\n".join(moved), ""))
-    (lists / "test.txt").write_text((lists / "test.txt").read_text() + "\n".join(moved) + "\n")
-    with pytest.raises(DataError) as error:
-        pet_dls(folder, TINY, say=quiet)
-    one_line(error, "no training picture of pug")
+@pytest.mark.parametrize("disturb", [another_pet_learner, a_plain_learner, a_search_for_a_rate])
+def test_what_others_do_with_the_same_dls_changes_nothing(dls, disturb, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # lr_find saves a file
+    expected = fitted(pet_learner(dls))
+    learn = pet_learner(dls)
+    before = normalisation(learn.dls)
+    disturb(dls)
+    assert normalisation(learn.dls) == before
+    assert fitted(learn).recorder.values == expected.recorder.values
+    assert same_weights(learn, expected)
 
 
-def test_breed_without_validation_picture_is_said(tmp_path):
-    folder = draw(tmp_path / "a", {"beagle": 4, "Bombay": 4, "pug": 2}, lists=True)
-    lists = folder / "annotations"
-    (lists / "trainval.txt").write_text((lists / "trainval.txt").read_text() + "pug_1 1 1 1\n")
-    (lists / "test.txt").write_text((lists / "test.txt").read_text().replace("pug_1 1 1 1\n", ""))
-    said = []
-    dls = pet_dls(folder, TINY, workers=0, say=said.append)
-    assert any("no validation picture of pug" in line for line in said) and dls.notices == said
-    assert len(dls.vocab) == 3
-
-
-def test_without_annotations_the_split_is_random_and_this_is_said(tmp_path):
-    folder, said = draw(tmp_path / "a", {"beagle": 5, "Bombay": 5}), []
-    dls = pet_dls(folder, TINY, seed=7, workers=0, say=said.append)
-    assert dls.split == "random" and len(dls.valid_ds) == 2
-    assert any("no official split" in line and "seed 7" in line for line in said)
-    assert pet_dls(folder, TINY, seed=7, workers=0, say=quiet).valid_ds.items == dls.valid_ds.items
-
-
-def test_four_pictures_train(tmp_path):
-    "Two training pictures: the mini-batch shrinks, is not of one picture, and this is said."
-    folder, said = draw(tmp_path / "a", {"beagle": 2, "Bombay": 2}), []
-    learn = pet_learner(pet_dls(folder, TINY, workers=0, say=said.append), say=quiet)
-    assert learn.dls.bs == 2 and any("mini-batches of 2 instead of 8" in line for line in said)
+def test_a_search_for_a_rate_on_the_learner_itself_changes_nothing(dls, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    expected = fitted(pet_learner(dls))
+    learn = pet_learner(dls)
     with learn.no_bar(), learn.no_logging():
-        fit_stages(learn, pet_stages(learn.profile, epochs=1))
-    assert learn.recorder.values[-1][-1] in (0, 0.5, 1)
+        learn.lr_find(num_it=10, show_plot=False)
+    assert learn.repeatable_epochs.done == 0
+    assert fitted(learn).recorder.values == expected.recorder.values
+    assert learn.repeatable_epochs.done == 2
 
 
-@pytest.mark.parametrize("bs", [1, 500])
-def test_mini_batch_that_does_not_fit(pets, bs):
-    with pytest.raises(DataError) as error:
-        pet_dls(pets, TINY, bs=bs, say=quiet)
-    one_line(error, f"mini-batches of {bs}", "2 to 12")
+def test_dls_is_not_changed(dls):
+    before = dls.loaders, [list(dl.after_batch.fs) for dl in dls.loaders]
+    learn = fitted(pet_learner(dls, OURS), 1)
+    assert (dls.loaders, [list(dl.after_batch.fs) for dl in dls.loaders]) == before
+    assert normalisation(dls) == [[], [], []]
+    assert (learn.dls.profile, learn.dls.seed, learn.dls.path) == (dls.profile, dls.seed, dls.path)
+    assert learn.dls.table is dls.table and len(learn.dls.loaders) == 3
 
 
-def test_last_mini_batch_of_one_is_dropped(pets):
-    dls = pet_dls(pets, TINY, bs=11, workers=0, say=quiet)  # 12 training pictures
-    assert [len(labels) for _, labels in dls.train] == [11]
+def test_a_normalize_that_is_there_already_is_replaced(dls):
+    vision_learner(dls, "papernet", path=".")
+    learn = pet_learner(dls)
+    mean, std = network_stats("lcnet_050")
+    for ((found_mean, found_std),) in normalisation(learn.dls):
+        assert np.allclose(found_mean, mean) and np.allclose(found_std, std)
 
 
-def test_unknown_split(pets):
-    with pytest.raises(DataError) as error:
-        pet_dls(pets, TINY, valid="offical", say=quiet)
-    one_line(error, "offical", "'random'")
+# As in plain fastai
+
+def test_predict_takes_pictures_in_every_form(dls, pets):
+    learn = fitted(pet_learner(dls), 1)
+    file = pets / "images" / "beagle_1.jpg"
+    with Image.open(file) as opened:
+        picture = opened.convert("RGB")
+    forms = [file, str(file), file.read_bytes(), picture, np.array(picture)]
+    with learn.no_bar():
+        answers = [learn.predict(form) for form in forms]
+    for name, _, probabilities in answers:
+        assert name in dls.vocab and torch.allclose(probabilities, answers[0][2], atol=1e-5)
 
 
-# Pictures
-
-@pytest.mark.parametrize("mode, suffix, form", [("L", "jpg", "JPEG"), ("CMYK", "jpg", "JPEG"), ("RGBA", "jpg", "PNG"),
-                                                ("P", "jpg", "GIF"), ("1", "jpg", "PNG"), ("LA", "png", "PNG")])
-def test_every_kind_of_picture_becomes_rgb(tmp_path, mode, suffix, form):
-    file = tmp_path / f"beagle_1.{suffix}"
-    Image.new("RGB", (300, 200), (200, 100, 50)).convert("RGBA" if mode == "RGBA" else mode).save(file, format=form)
-    picture = open_picture(file, size=64)
-    assert picture.mode == "RGB" and min(picture.size) >= 64
-
-
-def test_transparent_becomes_white(tmp_path):
-    Image.new("RGBA", (20, 20), (0, 0, 0, 0)).save(tmp_path / "a.png")
-    assert open_picture(tmp_path / "a.png").getpixel((3, 3)) == (255, 255, 255)
+def test_a_loader_of_other_pictures(dls, pets):
+    learn = pet_learner(dls)
+    files = sorted((pets / "images").glob("beagle*"))
+    with learn.no_bar():
+        of_strings, _ = learn.get_preds(dl=learn.dls.test_dl([str(file) for file in files]))
+        of_paths, _ = learn.get_preds(dl=learn.dls.test_dl([Path(file) for file in files]))
+    assert torch.equal(of_strings, of_paths) and of_strings.shape == (10, 3)
+    assert torch.allclose(of_strings.sum(1), torch.ones(10))
 
 
-def test_a_camera_held_upright_is_obeyed(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying, to be shown upright
-    Image.new("RGB", (80, 40)).save(tmp_path / "a.jpg", exif=exif)
-    assert open_picture(tmp_path / "a.jpg").size == (40, 80)
+def test_three_parts_are_judged(dls):
+    learn = fitted(pet_learner(dls), 1)
+    table = dls.table
+    with learn.no_bar():
+        for ds_idx, part in ((1, "valid"), (2, "test")):
+            probabilities, targets = learn.get_preds(ds_idx=ds_idx)
+            assert [dls.vocab[i] for i in targets] == table.label[table.part == part].tolist()
+            loss, error = learn.validate(ds_idx=ds_idx)
+            assert error == pytest.approx(float((probabilities.argmax(1) != targets).float().mean()))
 
 
-# Networks and weights
+def test_the_test_part_is_not_augmented(dls):
+    learn = pet_learner(dls)
+    for dl in learn.dls.loaders[1:]:
+        assert torch.equal(dl.one_batch()[0], dl.one_batch()[0])
+    assert not torch.equal(learn.dls.train.one_batch()[0], learn.dls.train.one_batch()[0])
+    assert any(isinstance(tfm, RandomResizedCropGPU) for tfm in learn.dls.train.after_batch.fs)
+
+
+def test_training_without_validation_pictures(tmp_path):
+    few = pet_dls(draw(tmp_path / "few", {"beagle": 3, "Bombay": 3}), TINY, workers=0, device="cpu")
+    assert not len(few.valid_ds)
+    learn = fitted(pet_learner(few), 1)
+    assert np.isfinite(learn.recorder.losses).all()
+    with learn.no_bar():
+        assert learn.validate(ds_idx=2)[1] in (0, 0.5, 1)
+
+
+# Networks, weights, heads
 
 @pytest.mark.parametrize("arch", ["resnet34", "lcnet_050"])
-def test_imagenet_without_a_network_is_one_clear_line(pets, offline, arch):
-    dls = pet_dls(pets, TINY, workers=0, say=quiet)
-    with pytest.raises(LearnerError) as error:
-        pet_learner(dls, arch=arch, weights="imagenet")
-    one_line(error, f"no ImageNet weights for {arch}", "cannot be reached", "choose weights 'papernet' or 'none'")
+def test_weights_that_cannot_be_had_are_one_clear_line(dls, offline, arch):
+    with pytest.raises(NetworkError) as error:
+        pet_learner(dls, replace(TINY, arch=arch, pretrained=True))
+    one_line(error, f"no pretrained weights for {arch}", "cannot be reached", EXAMPLE)
 
 
-def test_offline_by_wish(monkeypatch, offline):
+def test_offline_by_wish(dls, monkeypatch, offline):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(LearnerError) as error:
-        imagenet_file("lcnet_050")
-    one_line(error, "HF_HUB_OFFLINE")
+    with pytest.raises(NetworkError) as error:
+        pet_learner(dls, replace(TINY, pretrained=True))
+    one_line(error, "HF_HUB_OFFLINE", EXAMPLE)
 
 
-def test_a_download_that_breaks_is_one_clear_line(monkeypatch, offline):
+def test_a_download_that_breaks_is_one_clear_line(dls, monkeypatch, offline):
     def broken(*args, **kwargs):
         raise RuntimeError("invalid hash value\n(expected 'b627a593', got '00')")
-    monkeypatch.setattr("petbreeds.baseline._answers", lambda address: True)
+    monkeypatch.setattr("petbreeds.networks._answers", lambda address: True)
     monkeypatch.setattr("torch.hub.download_url_to_file", broken)
-    with pytest.raises(LearnerError) as error:
-        imagenet_file("resnet34")
-    one_line(error, "invalid hash value", "choose weights 'papernet' or 'none'")
+    with pytest.raises(NetworkError) as error:
+        pet_learner(dls, replace(TINY, arch="resnet34", pretrained=True))
+    one_line(error, "invalid hash value", EXAMPLE)
 
 
-def test_auto_falls_back_to_random_weights_and_says_so(pets, offline):
-    said = []
-    learn = pet_learner(pet_dls(pets, TINY, workers=0, say=quiet), weights="auto", say=said.append)
-    assert learn.profile.weights == "none" and learn.notices == said and len(said) == 1
-    assert "starting from random weights" in said[0] and "\n" not in said[0]
-    assert all(parameter.requires_grad for parameter in learn.model.parameters())
+@pytest.mark.parametrize("arch", ["papernet", "efficientnet_lite0_imagenet"])
+def test_our_own_weights_need_no_network(dls, offline, arch):
+    learn = pet_learner(dls, replace(TINY, arch=arch, pretrained=True))
+    stem = next(iter(learn.model[0].parameters()))
+    assert not stem.requires_grad and learn.model[1][-1].weight.requires_grad
+    assert torch.equal(stem, next(iter(pet_learner(dls, replace(TINY, arch=arch, pretrained=True), seed=7).model[0].parameters())))
 
 
-def test_cached_imagenet_weights_are_used_and_the_body_is_frozen(pets, monkeypatch, tmp_path):
+def test_cached_weights_are_used_and_the_body_is_frozen(dls, monkeypatch, tmp_path):
     "A cache filled by hand stands for the published weights."
     import timm
     from safetensors.torch import save_file
     published = timm.create_model("lcnet_050").state_dict()
     save_file({name: value.contiguous() for name, value in published.items()}, tmp_path / "model.safetensors")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **kwargs: str(tmp_path / "model.safetensors"))
-    learn = pet_learner(pet_dls(pets, TINY, workers=0, say=quiet), weights="imagenet", say=quiet)
+    learn = pet_learner(dls, replace(TINY, pretrained=True))
     assert torch.equal(learn.model[0].model.conv_stem.weight, published["conv_stem.weight"])
     assert not learn.model[0].model.conv_stem.weight.requires_grad and learn.model[1][-1].weight.requires_grad
-    pet_model("lcnet_050", n_classes=3, weights="imagenet").load_state_dict(learn.model.state_dict())
+    network("lcnet_050", n_classes=3).load_state_dict(learn.model.state_dict())
 
 
-@pytest.mark.parametrize("asked, said", [(dict(arch="resnet43"), "did you mean resnet34"), (dict(weights="imagnet"), "'imagenet'"),
-                                         (dict(arch="vit_tiny_patch16_224"), "224 px")])
-def test_unknown_wishes(pets, asked, said):
-    with pytest.raises(LearnerError) as error:
-        pet_learner(pet_dls(pets, TINY, workers=0, say=quiet), **asked)
+@pytest.mark.parametrize("arch, said", [("resnet43", "did you mean resnet34"), ("vit_tiny_patch16_224", "224 px")])
+def test_networks_that_cannot_be(dls, arch, said):
+    with pytest.raises(NetworkError) as error:
+        pet_learner(dls, replace(TINY, arch=arch))
     one_line(error, said)
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "lcnet_050"])
-def test_channels_last_and_normalisation_fit_the_network(pets, arch):
-    learn = pet_learner(pet_dls(pets, TINY, workers=0, say=quiet), arch=arch, say=quiet)
+def test_from_scratch_everything_learns_below_a_plain_head(dls, arch):
+    learn = pet_learner(dls, replace(TINY, arch=arch))
+    assert all(parameter.requires_grad for parameter in learn.model.parameters())
+    network(arch, n_classes=3, head="plain").load_state_dict(learn.model.state_dict())
+    assert len([layer for layer in learn.model[1] if isinstance(layer, torch.nn.Linear)]) == 1
+
+
+@pytest.mark.parametrize("profile", [replace(TINY, arch="resnet18"), TINY, OURS, replace(OURS, pretrained=False),
+                                     replace(OURS, arch="efficientnet_lite0_imagenet")])
+def test_channels_last_and_normalisation_fit_the_network(dls, profile):
+    learn = pet_learner(dls, profile)
     weights = [parameter for parameter in learn.model.parameters() if parameter.dim() == 4 and parameter.shape[1] > 1]
     assert all(parameter.is_contiguous(memory_format=torch.channels_last) for parameter in weights)
-    for loader in learn.dls.loaders:
-        (normalise,) = [transform for transform in loader.after_batch.fs if isinstance(transform, Normalize)]
-        assert np.allclose(normalise.mean.flatten(), stats_for(arch)[0]) and np.allclose(normalise.std.flatten(), stats_for(arch)[1])
+    mean, std = network_stats(profile.arch, profile.pretrained)
+    for ((found_mean, found_std),) in normalisation(learn.dls):
+        assert np.allclose(found_mean, mean) and np.allclose(found_std, std)
 
 
-def test_normalisation_follows_another_network(pets):
-    profile = replace(TINY, size=224, item_size=224)
-    learn = pet_learner(pet_dls(pets, profile, workers=0, say=quiet), arch="vit_tiny_patch16_224", say=quiet)
-    for loader in learn.dls.loaders:
-        (normalise,) = [transform for transform in loader.after_batch.fs if isinstance(transform, Normalize)]
-        assert torch.equal(normalise.mean.flatten(), torch.tensor([0.5, 0.5, 0.5]))
+def test_normalisation_follows_plain_fastai(pets):
+    "For a pretrained network it is the one that vision_learner would add."
+    plain = vision_learner(pet_dls(pets, OURS, workers=0, device="cpu"), "papernet", path=".")
+    ours = pet_learner(pet_dls(pets, OURS, workers=0, device="cpu"))
+    assert np.allclose(normalisation(plain.dls), normalisation(ours.dls))
 
 
-@pytest.mark.parametrize("processor, arch, precision", [
-    ({"avx512_bf16": True, "cpu_name": "AMD EPYC"}, "resnet18", "bf16"),
-    ({"avx512_bf16": True, "cpu_name": "AMD EPYC"}, "lcnet_050", "fp32"),  # depthwise
-    ({"avx512_bf16": True, "amx_bf16": False, "cpu_name": "Intel Xeon"}, "resnet18", "fp32"),
-    ({"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, "resnet18", "bf16"),
-    ({}, "resnet18", "fp32"),
-])
-def test_number_format_follows_the_processor(monkeypatch, processor, arch, precision):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor, raising=False)
-    assert fastest_precision(pet_model(arch, 37), "cpu") == precision
+# Number formats
+
+def test_auto_becomes_the_precision_in_use(dls, monkeypatch):
+    monkeypatch.setattr("petbreeds.baseline.fastest_precision", lambda model, device: "bf16")
+    learn = pet_learner(dls, replace(TINY, precision="auto"))
+    assert learn.profile == replace(TINY, precision="bf16") and hasattr(learn, "processor_bf16")
+    assert not hasattr(pet_learner(dls), "processor_bf16")
 
 
-def test_bf16_on_the_processor_ends_with_each_mini_batch(pets):
-    learn = pet_learner(pet_dls(pets, replace(TINY, precision="bf16"), workers=0, say=quiet), say=quiet)
-    with learn.no_bar(), learn.no_logging():
-        learn.fit(1)
-        probabilities, _ = learn.get_preds(dl=learn.dls.test_dl(learn.dls.valid_ds.items))  # no labels, no loss
+def test_bf16_on_the_processor_ends_with_each_mini_batch(dls):
+    learn = fitted(pet_learner(dls, replace(TINY, precision="bf16")), 1)
+    with learn.no_bar():
+        probabilities, _ = learn.get_preds(dl=learn.dls.test_dl(dls.table.path.tolist()))  # no labels, no loss
     assert probabilities.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
-def test_pet_model_is_the_network_that_is_trained(pets):
-    learn = pet_learner(pet_dls(pets, TINY, workers=0, say=quiet), say=quiet)
-    pet_model("lcnet_050", n_classes=3).load_state_dict(learn.model.state_dict())
-
-
-def test_random_weights_train_in_one_stage():
-    profile = replace(TINY, weights="imagenet")
-    assert [stage.frozen for stage in pet_stages(profile, freeze_epochs=1)] == [True, False]
-    assert [stage.frozen for stage in pet_stages(TINY, freeze_epochs=1)] == [False]
-
-
-def test_interval_covers_as_often_as_it_says():
-    "Of 4,000 samples of 200 pictures at a true error of 8 %, 95 % of the intervals hold 8 %, give or take."
-    wrong = np.random.default_rng(0).binomial(200, 0.08, 4000)
-    ends = {count: error_interval(int(count), 200) for count in set(wrong)}
-    covered = np.mean([ends[count][0] <= 0.08 <= ends[count][1] for count in wrong])
-    assert 0.93 < covered < 0.97
+def test_bytes_stand_for_a_picture(dls):
+    "A picture that never was a file."
+    stream = io.BytesIO()
+    Image.new("RGB", (50, 40), "orange").save(stream, format="PNG")
+    learn = pet_learner(dls)
+    with learn.no_bar():
+        assert learn.predict(stream.getvalue())[0] in dls.vocab

@@ -287,26 +287,13 @@ def test_mistakes_get_a_hint(answer, said, capsys):
 
 # ---------------------------------------------------------------- the command
 def shell(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "petbreeds.cli", *map(str, arguments)], capture_output=True, text=True, cwd=cwd
-    )
+    command = [sys.executable, "-c", "from petbreeds.cli import main; main()"]
+    return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, cwd=cwd)
 
 
 def test_the_command_pretrains_and_goes_on(tmp_path):
-    options = [
-        "--out",
-        tmp_path / "net",
-        "--arch",
-        "mobilenetv3_small_050",
-        "--breeds",
-        2,
-        "--per-breed",
-        6,
-        "--epochs",
-        1,
-        "--bs",
-        2,
-    ]
+    words = f"--out {tmp_path / 'net'} --arch mobilenetv3_small_050 --breeds 2 --per-breed 6 --epochs 1 --bs 2"
+    options = words.split()
     done = shell("pretrain", *options)
     assert done.returncode == 0 and "epoch 1/1" in done.stdout and "papernet.safetensors" in done.stdout, done.stderr
     again = shell("pretrain", *options[:-4], "--epochs", 2, "--bs", 2)

@@ -1,4 +1,5 @@
 "A drawn set on disk: its layout, its faults, and what happens when drawing is disturbed."
+
 import errno
 import json
 import os
@@ -20,7 +21,15 @@ from torchvision.datasets import OxfordIIITPet
 from petbreeds import files
 from petbreeds.paperpets import dataset
 from petbreeds.paperpets.breeds import BREEDS
-from petbreeds.paperpets.dataset import CLASS_ID, FAULTS, make_paperpets, picture_size, recipe_key, set_entries, set_fingerprint
+from petbreeds.paperpets.dataset import (
+    CLASS_ID,
+    FAULTS,
+    make_paperpets,
+    picture_size,
+    recipe_key,
+    set_entries,
+    set_fingerprint,
+)
 
 SMALL = dict(per_breed=2, seed=3, scale=0.1)
 
@@ -48,7 +57,9 @@ def clean(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory):
-    return make_paperpets(tmp_path_factory.mktemp("sets") / "oxford-iiit-pet", per_breed=6, scale=0.1, workers=1, dirty=True)
+    return make_paperpets(
+        tmp_path_factory.mktemp("sets") / "oxford-iiit-pet", per_breed=6, scale=0.1, workers=1, dirty=True
+    )
 
 
 # ---------------------------------------------------------------- layout
@@ -71,7 +82,9 @@ def test_list_has_six_comments_then_every_picture_with_its_ids(pets):
     rows = [line.split() for line in lines[6:]]
     assert [int(row[1]) for row in rows] == sorted(2 * list(range(1, 38)))
     assert {row[0].rpartition("_")[0]: int(row[1]) for row in rows} == CLASS_ID
-    assert {(int(row[2]), int(row[3])) for row in rows} == {(1, i) for i in range(1, 13)} | {(2, i) for i in range(1, 26)}
+    assert {(int(row[2]), int(row[3])) for row in rows} == {(1, i) for i in range(1, 13)} | {
+        (2, i) for i in range(1, 26)
+    }
     assert all((row[2] == "1") == row[0][0].isupper() for row in rows)
 
 
@@ -80,7 +93,9 @@ def test_head_boxes_lie_inside_the_pictures_of_trainval(pets):
     assert {p.stem for p in (pets / "annotations/xmls").iterdir()} == named
     for name in named:
         box = ET.parse(pets / f"annotations/xmls/{name}.xml").getroot()
-        x0, y0, x1, y1, width, height = (int(box.findtext(f".//{tag}")) for tag in ("xmin", "ymin", "xmax", "ymax", "width", "height"))
+        x0, y0, x1, y1, width, height = (
+            int(box.findtext(f".//{tag}")) for tag in ("xmin", "ymin", "xmax", "ymax", "width", "height")
+        )
         assert Image.open(pets / f"images/{name}.jpg").size == (width, height)
         assert 1 <= x0 < x1 <= width and 1 <= y0 < y1 <= height
 
@@ -101,7 +116,13 @@ def test_one_picture_a_breed_is_all_for_training(tmp_path):
 
 def test_sizes_follow_the_photographs_and_the_scale():
     sizes = Counter(picture_size(breed, n, seed=9, scale=1) for breed in BREEDS for n in range(1, 101))
-    for size, share in {(500, 375): .22, (500, 333): .14, (300, 225): .06, (333, 500): .06, (375, 500): .05}.items():
+    for size, share in {
+        (500, 375): 0.22,
+        (500, 333): 0.14,
+        (300, 225): 0.06,
+        (333, 500): 0.06,
+        (375, 500): 0.05,
+    }.items():
         assert abs(sizes[size] / sizes.total() - share) < 0.03
     assert len(sizes) > 100 and min(map(min, sizes)) > 100 and max(map(max, sizes)) <= 1000
     for number in range(1, 50):
@@ -139,7 +160,8 @@ def test_recipe_key_tells_sets_apart():
 # ---------------------------------------------------------------- disturbed
 def start(dest, per_breed):
     "Draw a set in another process, from a script without a main guard."
-    code = f"from petbreeds.paperpets.dataset import make_paperpets\nmake_paperpets({str(dest)!r}, per_breed={per_breed}, scale=0.1, workers=2)"
+    call = f"make_paperpets({str(dest)!r}, per_breed={per_breed}, scale=0.1, workers=2)"
+    code = f"from petbreeds.paperpets.dataset import make_paperpets\n{call}"
     script = dest.parent / "script.py"
     script.write_text(code)
     return subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True)
@@ -159,11 +181,11 @@ def test_killed_and_run_again_completes(clean, tmp_path, how):
     process = start(dest, per_breed=6)
     wait_for_pictures(dest)
     process.send_signal(how)
-    process.communicate(timeout=60)                                # ends when the workers have let go of stderr, too
+    process.communicate(timeout=60)  # ends when the workers have let go of stderr, too
     assert process.returncode != 0 and not (dest / "paperpets.json").exists()
     for file in (dest / "images").iterdir():
-        Image.open(file).load()                                    # what has its name is whole
-    if how == signal.SIGINT:                                       # nobody goes on drawing
+        Image.open(file).load()  # what has its name is whole
+    if how == signal.SIGINT:  # nobody goes on drawing
         there = len(os.listdir(dest / "images"))
         time.sleep(0.5)
         assert len(os.listdir(dest / "images")) == there < 37 * 6
@@ -196,10 +218,13 @@ def test_two_programs_may_draw_one_set(tmp_path):
 
 def test_a_worker_that_dies_is_said(tmp_path, monkeypatch):
     def start_dead(job):
-        return subprocess.Popen([sys.executable, "-c", "pass"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return subprocess.Popen(
+            [sys.executable, "-c", "pass"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
 
     monkeypatch.setattr(dataset, "_start_worker", start_dead)
-    with pytest.raises(RuntimeError, match="make the same call again") as error: make_paperpets(tmp_path / "pets", workers=2, **SMALL)
+    with pytest.raises(RuntimeError, match="make the same call again") as error:
+        make_paperpets(tmp_path / "pets", workers=2, **SMALL)
     one_line(error)
     monkeypatch.undo()
     assert len(os.listdir(make_paperpets(tmp_path / "pets", **SMALL) / "images")) == 74
@@ -209,7 +234,8 @@ def test_a_worker_that_dies_is_said(tmp_path, monkeypatch):
 def test_foreign_folder_is_not_touched(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images/pug_1.jpg").write_bytes(b"mine")
-    with pytest.raises(FileExistsError) as error: make_paperpets(tmp_path, **SMALL)
+    with pytest.raises(FileExistsError) as error:
+        make_paperpets(tmp_path, **SMALL)
     assert "give a new or empty folder" in one_line(error)
     assert contents(tmp_path) == {"images/pug_1.jpg": b"mine"} and os.listdir(tmp_path) == ["images"]
 
@@ -217,7 +243,8 @@ def test_foreign_folder_is_not_touched(tmp_path):
 @pytest.mark.parametrize("other", [dict(per_breed=3), dict(seed=0), dict(scale=0.2), dict(dirty=True)])
 def test_another_set_is_not_touched(pets, other):
     before = contents(pets)
-    with pytest.raises(FileExistsError, match="holds another set") as error: make_paperpets(pets, **{**SMALL, **other})
+    with pytest.raises(FileExistsError, match="holds another set") as error:
+        make_paperpets(pets, **{**SMALL, **other})
     assert f"{next(iter(other))} is " in one_line(error) and contents(pets) == before
 
 
@@ -225,19 +252,22 @@ def test_unfinished_set_of_other_code_is_not_mixed(tmp_path, monkeypatch):
     dest = make_paperpets(tmp_path / "pets", **SMALL)
     (dest / "images/pug_1.jpg").unlink()
     monkeypatch.setattr(dataset.PIL, "__version__", "0.0")
-    with pytest.raises(FileExistsError, match="pillow is"): make_paperpets(dest, **SMALL)
+    with pytest.raises(FileExistsError, match="pillow is"):
+        make_paperpets(dest, **SMALL)
 
 
 def test_damaged_manifest_is_said(tmp_path):
     (tmp_path / "paperpets.json").write_text('{"recipe": ')
-    with pytest.raises(FileExistsError, match="damaged") as error: make_paperpets(tmp_path, **SMALL)
+    with pytest.raises(FileExistsError, match="damaged") as error:
+        make_paperpets(tmp_path, **SMALL)
     assert "delete" in one_line(error)
 
 
 def test_file_in_the_way(tmp_path):
     (tmp_path / "file").write_bytes(b"mine")
     for dest in (tmp_path / "file", tmp_path / "file/below"):
-        with pytest.raises(OSError) as error: make_paperpets(dest, **SMALL)
+        with pytest.raises(OSError) as error:
+            make_paperpets(dest, **SMALL)
         assert str(dest) in one_line(error)
     assert contents(tmp_path) == {"file": b"mine"}
 
@@ -248,13 +278,14 @@ def test_full_disk_is_said_in_one_line_and_can_be_completed(pets, tmp_path, monk
     def write_until_full(path, data, durable):
         written.append(path)
         if len(written) > 30:
-            write(path, data[:len(data) // 2], durable)  # a half file, as a full disk leaves it
+            write(path, data[: len(data) // 2], durable)  # a half file, as a full disk leaves it
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(path, data, durable)
 
     with monkeypatch.context() as full:
         full.setattr(files, "_write_new", write_until_full)
-        with pytest.raises(OSError) as error: make_paperpets(tmp_path / "pets", workers=1, **SMALL)
+        with pytest.raises(OSError) as error:
+            make_paperpets(tmp_path / "pets", workers=1, **SMALL)
     assert error.value.errno == errno.ENOSPC and str(tmp_path / "pets") in one_line(error)
     there = {name: data for name, data in contents(tmp_path / "pets").items() if not name.startswith("unfinished/")}
     assert 0 < len(there) <= 30 and there.items() <= contents(pets).items()
@@ -262,10 +293,24 @@ def test_full_disk_is_said_in_one_line_and_can_be_completed(pets, tmp_path, monk
     assert contents(make_paperpets(tmp_path / "pets", **SMALL)) == contents(pets)
 
 
-@pytest.mark.parametrize("wrong", [dict(per_breed=0), dict(per_breed=-1), dict(per_breed=2.5), dict(scale=0), dict(scale=-1), dict(scale=1000),
-                                   dict(scale=float("nan")), dict(seed="x"), dict(workers=0), dict(workers=-2)])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(per_breed=0),
+        dict(per_breed=-1),
+        dict(per_breed=2.5),
+        dict(scale=0),
+        dict(scale=-1),
+        dict(scale=1000),
+        dict(scale=float("nan")),
+        dict(seed="x"),
+        dict(workers=0),
+        dict(workers=-2),
+    ],
+)
 def test_bad_arguments(tmp_path, wrong):
-    with pytest.raises(ValueError) as error: make_paperpets(tmp_path / "pets", **wrong)
+    with pytest.raises(ValueError) as error:
+        make_paperpets(tmp_path / "pets", **wrong)
     assert next(iter(wrong)) in one_line(error) and not (tmp_path / "pets").exists()
 
 
@@ -280,14 +325,17 @@ def test_each_dirty_file_has_its_fault(dirty):
         with Image.open(dirty / f"images/{name}.jpg") as image:
             assert image.format == {"png": "PNG", "gif": "GIF"}.get(fault, "JPEG")
             if fault == "cut":
-                with pytest.raises(OSError, match="truncated"): image.load()
-            else: image.load()
+                with pytest.raises(OSError, match="truncated"):
+                    image.load()
+            else:
+                image.load()
     assert sorted(p.name for p in (dirty / "images").glob("*.mat")) == [f"Abyssinian_{n}.mat" for n in (100, 101, 102)]
 
 
 @pytest.mark.filterwarnings("ignore:The image decoding")
 def test_gap_is_heard_by_libjpeg(dirty, capfd):
     from torchvision.io import decode_jpeg, read_file
+
     decode_jpeg(read_file(str(dirty / "images/Bengal_1.jpg")))
     assert "Corrupt JPEG" not in capfd.readouterr().err
     decode_jpeg(read_file(str(dirty / "images/chihuahua_121.jpg")))
@@ -305,7 +353,7 @@ def test_dirty_files_leave_the_others_alone(dirty, clean):
 def test_gifs_are_in_no_list_and_the_other_faults_are(dirty):
     listed = {line.split()[0] for line in (dirty / "annotations/list.txt").read_text().splitlines()[6:]}
     assert {name for name in FAULTS if name in listed} == {name for name, fault in FAULTS.items() if fault != "gif"}
-    assert len(listed) == 37 * 6 + 5                               # six faulty ones, of which one is among the first six
+    assert len(listed) == 37 * 6 + 5  # six faulty ones, of which one is among the first six
 
 
 # ---------------------------------------------------------------- the exercises of notebook 00
@@ -316,7 +364,10 @@ EXERCISES = Exercises("00_paperpets")
 def exercises():
     "A namespace with the notebook's checks and what they use."
     given = {}
-    exec("import random\nimport numpy as np\nfrom dataclasses import fields, replace\nfrom petbreeds.paperpets import *", given)
+    exec(
+        "import random\nimport numpy as np\nfrom dataclasses import fields, replace\nfrom petbreeds.paperpets import *",
+        given,
+    )
     return EXERCISES.namespace(**given)
 
 
@@ -331,19 +382,32 @@ def test_solutions_pass_their_checks():
         assert "stopped with ZeroDivisionError" in space[check](lambda *given: 1 / 0)
 
 
-@pytest.mark.parametrize("check, answer, words", [
-    ("longer", lambda breed, factor: replace(breed, ear_len=factor * breed.ear_len), "legs are as long as before"),
-    ("longer", lambda breed, factor: replace(breed, leg=factor * breed.leg), "ears are as long as before"),
-    ("longer", lambda breed, factor: replace(breed, leg=factor, ear_len=factor), "should be"),
-    ("longer", lambda breed, factor: replace(breed, leg=factor * breed.leg, ear_len=factor * breed.ear_len, ear_w=9), "you changed"),
-    ("pet_share", lambda trimap: (trimap == 1).mean(), "the edge counts too"),
-    ("pet_share", lambda trimap: (trimap != 2).mean(), "by half"),
-    ("pet_share", lambda trimap: (trimap == 1).sum() + (trimap == 3).sum() / 2, "divide by the pixels"),
-    ("pet_share", lambda trimap: 0.375, "instead of"),
-    ("pet_box", lambda trimap: (0, 0), "a box has four sides"),
-    ("pet_box", lambda trimap: tuple(np.nonzero(trimap != 2)[axis].min() for axis in (1, 0))
-     + tuple(np.nonzero(trimap != 2)[axis].max() for axis in (1, 0)), "just outside"),
-    ("pet_box", lambda trimap: (3, 4, 9, 10), "instead of"),
-])
+@pytest.mark.parametrize(
+    "check, answer, words",
+    [
+        ("longer", lambda breed, factor: replace(breed, ear_len=factor * breed.ear_len), "legs are as long as before"),
+        ("longer", lambda breed, factor: replace(breed, leg=factor * breed.leg), "ears are as long as before"),
+        ("longer", lambda breed, factor: replace(breed, leg=factor, ear_len=factor), "should be"),
+        (
+            "longer",
+            lambda breed, factor: replace(breed, leg=factor * breed.leg, ear_len=factor * breed.ear_len, ear_w=9),
+            "you changed",
+        ),
+        ("pet_share", lambda trimap: (trimap == 1).mean(), "the edge counts too"),
+        ("pet_share", lambda trimap: (trimap != 2).mean(), "by half"),
+        ("pet_share", lambda trimap: (trimap == 1).sum() + (trimap == 3).sum() / 2, "divide by the pixels"),
+        ("pet_share", lambda trimap: 0.375, "instead of"),
+        ("pet_box", lambda trimap: (0, 0), "a box has four sides"),
+        (
+            "pet_box",
+            lambda trimap: (
+                tuple(np.nonzero(trimap != 2)[axis].min() for axis in (1, 0))
+                + tuple(np.nonzero(trimap != 2)[axis].max() for axis in (1, 0))
+            ),
+            "just outside",
+        ),
+        ("pet_box", lambda trimap: (3, 4, 9, 10), "instead of"),
+    ],
+)
 def test_check_names_the_mistake(check, answer, words):
     assert words in exercises()[f"check_{check}"](answer)

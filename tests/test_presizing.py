@@ -1,4 +1,5 @@
-"presize held against fastai, both ways against each other, the measurement against cases with a known answer; the exercises of the chapter."
+"""presize held against fastai, both ways against each other, the measurement against cases with a known answer; the
+exercises of the chapter."""
 import importlib
 import math
 import random
@@ -11,7 +12,8 @@ import pandas as pd
 import pytest
 import torch
 from fastai.vision import augment
-from fastai.vision.all import PadMode, Pipeline, PILImage, Rotate, TensorImage, Warp, Zoom, rotate_mat, setup_aug_tfms, zoom_mat
+from fastai.vision.all import (PadMode, Pipeline, PILImage, Rotate, TensorImage, Warp, Zoom, rotate_mat,
+                               setup_aug_tfms, zoom_mat)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from exercises import Exercises
@@ -28,7 +30,8 @@ STILL = dict(rotate=0.0, zoom=1.0, warp=(0.0, 0.0))
 @pytest.fixture(scope="module")
 def items():
     "Four drawn pets as square items."
-    return item_batch([draw_pet(breed, 1, size=(128, 96)).rgb for breed in ("Bengal", "beagle", "pug", "Persian")], SIDE)
+    breeds = ("Bengal", "beagle", "pug", "Persian")
+    return item_batch([draw_pet(breed, 1, size=(128, 96)).rgb for breed in breeds], SIDE)
 
 
 def fetches(function):
@@ -43,8 +46,10 @@ def fetches(function):
        st.sampled_from([PadMode.Zeros, PadMode.Border, PadMode.Reflection]))
 def test_presize_is_the_pipeline_of_fastai(items, turn, grow, across, down, size, pad_mode):
     how = dict(p=1.0, size=size, pad_mode=pad_mode)
-    theirs = Pipeline(setup_aug_tfms([Rotate(draw=turn, **how), Zoom(draw=grow, draw_x=0.5, draw_y=0.5, **how), Warp(draw_x=across, draw_y=down, **how)]))
-    torch.testing.assert_close(presize(items, size, turn, grow, (across, down), pad_mode), TensorImage(theirs(items)), rtol=0, atol=1e-5)
+    theirs = Pipeline(setup_aug_tfms([Rotate(draw=turn, **how), Zoom(draw=grow, draw_x=0.5, draw_y=0.5, **how),
+                                      Warp(draw_x=across, draw_y=down, **how)]))
+    ours = presize(items, size, turn, grow, (across, down), pad_mode)
+    torch.testing.assert_close(ours, TensorImage(theirs(items)), rtol=0, atol=1e-5)
 
 
 def test_one_interpolation_against_four(items):
@@ -59,7 +64,8 @@ def test_both_ways_have_one_geometry(turn, grow, across, down):
     line = torch.linspace(0, 1, SIDE)
     slopes = torch.stack([line.expand(SIDE, SIDE), line[:, None].expand(SIDE, SIDE), (line + line[:, None]) / 2])[None]
     how = SIZE, turn, grow, (across, down)
-    real = torch.minimum(*(way(torch.ones_like(slopes), *how, PadMode.Zeros) for way in (presize, classic_augment))) > 0.999
+    sheet = torch.ones_like(slopes)
+    real = torch.minimum(*(way(sheet, *how, PadMode.Zeros) for way in (presize, classic_augment))) > 0.999
     assert real.float().mean() > 0.2
     torch.testing.assert_close(presize(slopes, *how)[real], classic_augment(slopes, *how)[real], rtol=0, atol=3e-3)
 
@@ -131,11 +137,13 @@ def test_compare_finds_what_the_chapter_says(items):
     assert (table["n"][:-3] == 4).all() and (table["n"][-3:] == 6).all()
     assert ((table["low"] <= table["mean"]) & (table["mean"] <= table["high"])).all()
     for measure in table.index.get_level_values("measure").unique():
-        assert mean[measure, "difference"] == pytest.approx(mean[measure, "presized"] - mean[measure, "in turn"], abs=1e-4)
+        difference = mean[measure, "presized"] - mean[measure, "in turn"]
+        assert mean[measure, "difference"] == pytest.approx(difference, abs=1e-4)
 
 
 def test_compare_repeats_and_does_not_depend_on_batches(items):
-    seen = [compare_augment(items, SIZE, bs=bs, seed=seed).drop("time, ms a batch", level="measure") for bs, seed in ((2, 0), (4, 0), (4, 1))]
+    seen = [compare_augment(items, SIZE, bs=bs, seed=seed).drop("time, ms a batch", level="measure")
+            for bs, seed in ((2, 0), (4, 0), (4, 1))]
     pd.testing.assert_frame_equal(seen[0], seen[1], atol=1e-3, rtol=1e-3)
     assert (seen[1]["mean"] - seen[2]["mean"]).abs().max() > 1e-3
 
@@ -160,7 +168,8 @@ def test_reference_is_an_area_mean():
 
 
 def test_sharpness_and_error_count_only_inside():
-    picture, inside = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0)), torch.ones(2, 1, 20, 20, dtype=torch.bool)
+    picture = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    inside = torch.ones(2, 1, 20, 20, dtype=torch.bool)
     inside[..., 10:] = False
     spoilt = torch.where(inside, picture, 7.0)
     picture, spoilt = TensorImage(picture), TensorImage(spoilt)
@@ -178,7 +187,8 @@ def bench(monkeypatch):
 
 
 def test_bench_splits_a_composed_transform_into_the_same_geometry(bench, items):
-    tfms = setup_aug_tfms([Warp(draw_x=0.1, draw_y=-0.1, p=1.0), Rotate(draw=20.0, p=1.0), Zoom(draw=1.3, draw_x=0.2, draw_y=0.7, p=1.0)])
+    tfms = setup_aug_tfms([Warp(draw_x=0.1, draw_y=-0.1, p=1.0), Rotate(draw=20.0, p=1.0),
+                           Zoom(draw=1.3, draw_x=0.2, draw_y=0.7, p=1.0)])
     split = bench.one_by_one(tfms[0])
     assert len(split) == 3 and fetches(lambda: Pipeline(split)(items)) == 3
     smooth = torch.nn.functional.avg_pool2d(items, 15, stride=1)
@@ -233,7 +243,7 @@ def test_solution_passes(chapter, capsys, solution):
     ("zoom", "lambda d: math.sqrt(1 + abs(math.sin(2 * math.radians(d))))"),
     ("compose", "lambda first, second: torch.matmul(first, second)"),
     ("compose", "lambda first, second: (first @ second)[:2]"),
-    ("compose", "lambda first, second: torch.einsum('ij,jk->ik', first.as_subclass(torch.Tensor), second.as_subclass(torch.Tensor))"),
+    ("compose", "lambda first, second: torch.einsum('ij,jk->ik', first, second)"),
     ("invented", "lambda t: (t(torch.ones(1, 1, 300, 300), PadMode.Zeros) < 0.5).float().mean()"),
     ("invented", "lambda t: 1 - t(torch.ones(2, 3, 128, 128), PadMode.Zeros).mean().item()"),
     ("invented", "lambda t: t(torch.full((1, 3, 256, 256), -1.), PadMode.Zeros).mean() + 1"),

@@ -80,7 +80,8 @@ def test_gradient_agrees_with_torch_in_the_same_type(name, case):
 @given(activations(values=st.sampled_from([INF, -INF, math.nan, 0.0, 3.0, -7.0]), shortest=1))
 def test_infinities_and_nan_as_in_torch(name, case):
     x, dim = case
-    for part, true in zip(value_and_gradient(getattr(ours, name), x, dim), value_and_gradient(getattr(torch, name), x, dim)):
+    wanted = value_and_gradient(getattr(torch, name), x, dim)
+    for part, true in zip(value_and_gradient(getattr(ours, name), x, dim), wanted):
         assert torch.equal(part.isnan(), true.isnan())
         assert_near(part, true, roundings=8)
 
@@ -194,7 +195,7 @@ def test_solution_passes(chapter, capsys, solution):
     ("way_back", "lambda p: p.nothing()", "AttributeError"),
     ("rows", "lambda x: x.nothing()", "AttributeError"),
     ("present", "lambda a, names, t: a[99]", "IndexError"),
-    ("present", "lambda a, names, t: (['dog'] if t > 0.9 else ['cat', 'dog']) if a.max() > 0 and len(a) == 3 else []", "expected"),
+    ("present", "lambda a, names, t: [] if a.max() < 0 or len(a) > 3 else names[t > 0.9:2]", "expected"),
     ("halves", "lambda a, b: a @ torch.zeros(3)", "RuntimeError"),
     ("halves", "lambda a, b: 1.0", "one number for each"),
     ("halves", "lambda a, b: torch.logaddexp(a, b) if len(a) == 4 else a", "expected"),

@@ -66,7 +66,8 @@ def _files_of(loader, folder):
         return list(items["file"])
     folder = Path(folder)
     paths = [Path(getattr(item, "file", item)) for item in items]
-    return [(path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix() for path in paths]
+    return [path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+            for path in paths]
 
 # %% ../../nbs/interpretation/results.ipynb #5e960d49
 def results_of(learn: Learner,  # a trained learner

@@ -11,11 +11,12 @@ __all__ = ['ABOUT', 'CHECKPOINT', 'FORMAT_VERSION', 'HISTORY', 'MODEL', 'REPORT'
 from .pages import report, summary
 from .prediction import Prediction, predict
 from .runs import (
-    ABOUT, CHECKPOINT, FORMAT_VERSION, HISTORY, MODEL, REPORT, Run, RunError, check_folder,
-    describe, load_run, read_history, read_run, save_run)
+    ABOUT, CHECKPOINT, FORMAT_VERSION, HISTORY, MODEL, REPORT, Run, RunError,
+    check_folder, describe, load_run, read_history, read_run, save_run)
 from .training import Options, resume_run, train_pets
 
 # %% ../../nbs/14_shipping.ipynb #4dd552d7
-_all_ = ["ABOUT", "CHECKPOINT", "FORMAT_VERSION", "HISTORY", "MODEL", "REPORT", "Options",
-         "Prediction", "Run", "RunError", "check_folder", "describe", "load_run", "predict",
-         "read_history", "read_run", "report", "resume_run", "save_run", "summary", "train_pets"]
+_all_ = ["ABOUT", "CHECKPOINT", "FORMAT_VERSION", "HISTORY", "MODEL", "REPORT",
+         "Options", "Prediction", "Run", "RunError", "check_folder", "describe",
+         "load_run", "predict", "read_history", "read_run", "report", "resume_run",
+         "save_run", "summary", "train_pets"]

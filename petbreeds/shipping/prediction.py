@@ -53,7 +53,8 @@ def _mini_batch(run, pictures):
     if normalisation:
         after_batch.append(Normalize.from_stats(**normalisation, cuda=False))
     items = TfmdLists(pictures, [], split_idx=1, do_setup=False)
-    loader = TfmdDL(items, bs=len(pictures), num_workers=0, device=next(run.model.parameters()).device,
+    device = next(run.model.parameters()).device
+    loader = TfmdDL(items, bs=len(pictures), num_workers=0, device=device,
                     after_item=block.item_tfms, after_batch=after_batch)
     return next(iter(loader))
 
@@ -62,7 +63,7 @@ def _mini_batch(run, pictures):
 class Prediction:
     "What a run says about one picture."
     image: str  # the path as it was given
-    top: tuple = ()  # pairs (breed, probability), most probable first; empty if the picture cannot be used
+    top: tuple = ()  # pairs (breed, probability), most probable first; empty if there is a problem
     problem: str | None = None  # why it cannot be used, in one line
 
 
@@ -70,7 +71,7 @@ def predict(run: Run | str | Path,  # a run, or its folder
             images,  # paths of pictures
             k: int = 5,  # how many breeds to name for each
             ) -> list[Prediction]:  # in the order of `images`
-    "The `k` most probable breeds of each picture; a file that is no usable picture has a `problem` instead."
+    "The `k` most probable breeds of each picture, or the `problem` of a file that is none."
     if not isinstance(run, Run):
         run = load_run(run)
     images = [str(image) for image in images]
@@ -105,4 +106,5 @@ def _probabilities(run, pictures):
 def _top(probabilities, breeds, k):
     "The most probable breeds with their probabilities."
     values, numbers = probabilities.topk(min(k, len(breeds)))
-    return tuple((breeds[number], value) for number, value in zip(numbers.tolist(), values.tolist()))
+    pairs = zip(numbers.tolist(), values.tolist())
+    return tuple((breeds[number], value) for number, value in pairs)

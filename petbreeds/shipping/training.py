@@ -18,14 +18,15 @@ from ..checkpoint import Checkpoint
 from ..layout import get_pets
 from ..networks import check_network, weights_at_hand
 from .pages import report
-from .runs import (
-    CHECKPOINT, Run, RunError, begin_run, claimed, describe, finish_run, load_run, locked, next_folder, profile_of, read_run)
+from petbreeds.shipping.runs import (
+    CHECKPOINT, Run, RunError, begin_run, claimed, describe, finish_run, locked, next_folder,
+    profile_of, read_run)
 
 # %% ../../nbs/shipping/training.ipynb #a8b30218
 @dataclass(frozen=True)
 class Options:
     "What a training may be told; None: what the profile of the data says."
-    data: str | Path | None = None  # 'paper', 'oxford' or a folder; None: PETBREEDS_DATA, else 'paper'
+    data: str | Path | None = None  # as `get_pets` takes it; None: PETBREEDS_DATA, else 'paper'
     arch: str | None = None  # the network, see `check_network`
     from_scratch: bool = False  # start from random weights
     epochs: int | None = None  # with all layers in training
@@ -43,10 +44,11 @@ class Options:
         return os.environ.get("PETBREEDS_DATA") or "paper"
 
     def profile(self) -> Profile:
-        "All that follows from the options before a picture is drawn or downloaded; DataError if the data cannot be had."
+        "What follows from the options, before a picture is drawn; DataError for a wrong folder."
         named = self.source if self.source in PROFILES else get_pets(self.source)
-        return with_options(profile_for(named), arch=self.arch, from_scratch=self.from_scratch, size=self.size,
-                            bs=self.bs, epochs=self.epochs, freeze_epochs=self.freeze_epochs, lr=self.lr)
+        return with_options(
+            profile_for(named), arch=self.arch, from_scratch=self.from_scratch, size=self.size,
+            bs=self.bs, epochs=self.epochs, freeze_epochs=self.freeze_epochs, lr=self.lr)
     def name(self, profile: Profile) -> str:
         "What a run is called if nobody names it: its data and its network."
         data = Path(self.source).absolute().name
@@ -58,17 +60,18 @@ class Stage:
     "One call of `fit_one_cycle`."
     frozen: bool  # train the head alone
     epochs: int
-    lr_max: float | slice  # the highest learning rate; a slice spreads from the first layers to the head
+    lr_max: float | slice  # the highest learning rate; a slice: from the first layers to the head
     pct_start: float  # share of the steps in which the rate rises
     div: float  # it starts at lr_max / div
 
 
 def stages_of(profile: Profile,  # of the learner
-              ) -> list[Stage]:  # what `fine_tune` does for pretrained weights; one stage for random ones
+              ) -> list[Stage]:  # those of `fine_tune`; a single one for random weights
     "How to train: as data, in order."
     schedule = profile.schedule
     if not profile.pretrained:
-        return [Stage(False, schedule.freeze_epochs + schedule.epochs, schedule.lr, pct_start=0.25, div=25)]
+        epochs = schedule.freeze_epochs + schedule.epochs
+        return [Stage(False, epochs, schedule.lr, pct_start=0.25, div=25)]
     rates = slice(schedule.lr / 200, schedule.lr / 2)
     return [Stage(True, schedule.freeze_epochs, slice(schedule.lr), pct_start=0.99, div=25),
             Stage(False, schedule.epochs, rates, pct_start=0.3, div=5)]
@@ -86,8 +89,8 @@ def fit_stages(learn,  # what `pet_learner` returns
         else:
             learn.unfreeze()
         if done < stage.epochs:
-            learn.fit_one_cycle(stage.epochs, stage.lr_max, pct_start=stage.pct_start, div=stage.div,
-                                cbs=list(cbs), start_epoch=done)
+            learn.fit_one_cycle(stage.epochs, stage.lr_max, pct_start=stage.pct_start,
+                                div=stage.div, cbs=list(cbs), start_epoch=done)
         done = max(0, done - stage.epochs)
 
 # %% ../../nbs/shipping/training.ipynb #fa2189dc
@@ -97,7 +100,7 @@ def train_pets(options: Options = Options(),  # what is chosen
                tell=None,  # called with the row of each epoch, a dict
                cbs=(),  # further fastai callbacks
                ) -> Run:  # the finished run
-    "Train, test once, and write a run; killed at any time, `resume_run` goes on. PetsError in one line for what cannot be."
+    "Train, test once, and write a run; PetsError, in one line, for what cannot be had."
     profile = options.profile()
     check_network(profile.arch, profile.size)
     if profile.pretrained:
@@ -127,12 +130,13 @@ def _train(learn, folder, about, tell, cbs):
 
 def _identity(about):
     "What must be the same for a run to be continued."
-    settings = {name: about[name] for name in ("architecture", "head", "vocabulary", "profile", "seed")}
-    return {**settings, "data": about["data"]["fingerprint"], "split": about["split"]["fingerprint"]}
+    names = ("architecture", "head", "vocabulary", "profile", "seed")
+    prints = {name: about[name]["fingerprint"] for name in ("data", "split")}
+    return {**{name: about[name] for name in names}, **prints}
 
 # %% ../../nbs/shipping/training.ipynb #f3bcabfe
 def _pictures_of(about, data):
-    "The folder of the pictures of a run: `data`, else where they were; DataError if they are not there."
+    "The folder of a run's pictures: `data`, else where they were; DataError if they are gone."
     if data:
         return get_pets(data)
     folder = Path(about["data"]["folder"]).expanduser()
@@ -147,9 +151,10 @@ def _refuse_another(folder, before, now):
     if not differs:
         return
     if differs[0] in ("vocabulary", "data", "split"):
-        raise RunError(f"{folder} began with other pictures or labels than {now['data']['folder']} holds now: "
-                       "put them back, or train anew in another folder")
-    raise RunError(f"{folder} began with another {differs[0]} than can be had here: train anew in another folder")
+        raise RunError(f"{folder} began with other pictures or labels than {now['data']['folder']} "
+                       "holds now: put them back, or train anew in another folder")
+    raise RunError(f"{folder} began with another {differs[0]} than can be had here: "
+                   "train anew in another folder")
 
 
 def resume_run(folder: str | Path,  # of an interrupted run
@@ -157,14 +162,15 @@ def resume_run(folder: str | Path,  # of an interrupted run
                tell=None,  # called with the row of each epoch, a dict
                cbs=(),  # further fastai callbacks
                ) -> Run:  # the finished run
-    "Go on from the last finished epoch, with the same numbers as without the interruption; PetsError if that cannot be."
+    "Go on from the last finished epoch, as if it had never stopped; PetsError if it cannot."
     folder = Path(folder)
     about = read_run(folder, finished=False)
     if about["finished"]:
         raise RunError(f"{folder} is finished: there is nothing to continue")
     with locked(folder):
         profile = profile_of(about)
-        dls = pet_dls(_pictures_of(about, data), profile, seed=about["split"]["seed"], bs=profile.bs)
+        pictures = _pictures_of(about, data)
+        dls = pet_dls(pictures, profile, seed=about["split"]["seed"], bs=profile.bs)
         learn = pet_learner(dls, seed=about["seed"])
         _refuse_another(folder, about, describe(learn, about["data"]["source"]))
         return _train(learn, folder, about, tell, cbs)
