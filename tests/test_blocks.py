@@ -19,15 +19,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fastai.vision.all import (BBoxBlock, BBoxLblBlock, CategoryBlock, ColReader, DataBlock, FuncSplitter, GrandparentSplitter, ImageBlock,
+from fastai.vision.all import (BBoxBlock, BBoxLblBlock, CategoryBlock, ColReader, DataBlock, FuncSplitter,
+                               GrandparentSplitter, ImageBlock,
                                ItemTransform, MaskBlock, MultiCategoryBlock, Normalize, Pipeline, PILImage,
-                               PILImageBW, RandomResizedCrop, RandomResizedCropGPU, RandomSplitter, RatioResize, RegexLabeller,
+                               PILImageBW, RandomResizedCrop, RandomResizedCropGPU, RandomSplitter, RatioResize,
+                               RegexLabeller,
                                RegressionBlock, Resize, TensorImage, TfmdDL, Transform, TransformBlock, aug_transforms,
                                error_rate, get_image_files, imagenet_stats, parent_label, using_attr, vision_learner)
 from PIL import Image
 from exercises import Exercises
 
-from petbreeds.blocks import (FROM_SCRATCH, PROFILES, OpenPicture, Profile, Schedule, batch_size, pet_block, pet_dls, pet_rows,
+from petbreeds.blocks import (FROM_SCRATCH, PROFILES, OpenPicture, Profile, Schedule, batch_size, pet_block, pet_dls,
+                              pet_rows,
                               profile_for, split_by_part, why_no_batch, with_options, workers_for)
 from petbreeds.files import PetsError
 from petbreeds.layout import DataError, breed_of, usable_images
@@ -45,7 +48,8 @@ def even_split(items):
     return [i for i in range(len(items)) if i % 4], [i for i in range(len(items)) if not i % 4]
 
 
-SOUND = dict(blocks=(ImageBlock, CategoryBlock), get_items=images, get_y=breed_of, splitter=even_split, item_tfms=Resize(32))
+SOUND = dict(blocks=(ImageBlock, CategoryBlock), get_items=images, get_y=breed_of, splitter=even_split,
+             item_tfms=Resize(32))
 
 
 @pytest.fixture
@@ -56,7 +60,8 @@ def pets(tmp_path):
     for breed in BREEDS:
         for number in range(1, 5):
             size = [(40, 60), (60, 40), (50, 50)][number % 3]
-            Image.fromarray(draw.integers(0, 255, (*size, 3), dtype=np.uint8)).save(tmp_path / "images" / f"{breed}_{number}.jpg")
+            Image.fromarray(draw.integers(0, 255, (*size, 3),
+                                          dtype=np.uint8)).save(tmp_path / "images" / f"{breed}_{number}.jpg")
     return tmp_path
 
 
@@ -76,7 +81,8 @@ class Boom(ItemTransform):
 
 
 FAULTS = {
-    "no resize": (dict(item_tfms=None), ["no common size", "60 x 40 px (Bengal_", "40 x 60 px", "50 x 50 px", "(ToTensor)", "Resize"]),
+    "no resize": (dict(item_tfms=None),
+                  ["no common size", "60 x 40 px (Bengal_", "40 x 60 px", "50 x 50 px", "(ToTensor)", "Resize"]),
     "a resize that keeps shapes": (dict(item_tfms=RatioResize(30)), ["no common size", "RatioResize, ToTensor"]),
     "get_items finds nothing": (dict(get_items=lambda folder: []), ["get_items finds nothing", "check the path"]),
     "get_items forgotten": (dict(get_items=None), ["no get_items", "get_image_files"]),
@@ -88,21 +94,29 @@ FAULTS = {
     "get_y forgotten": (dict(get_y=None), ["get_y (none given) returns a path", "Bengal_1.jpg"]),
     "get_y for another type": (dict(get_y=Transform(lambda x: x)), ["returns a path"]),
     "get_y returns None": (dict(get_y=lambda file: None), ["returns None"]),
-    "get_y returns None for one": (dict(get_y=lambda file: None if file.stem == "beagle_2" else breed_of(file)), ["None for beagle_2.jpg:"]),
+    "get_y returns None for one": (dict(get_y=lambda file: None if file.stem == "beagle_2" else breed_of(file)),
+                                   ["None for beagle_2.jpg:"]),
     "get_y returns NaN": (dict(get_y=lambda file: float("nan")), ["returns nan"]),
-    "get_y returns an empty name for one": (dict(get_y=lambda file: "" if file.stem == "beagle_2" else breed_of(file)), ["'' for beagle_2.jpg:"]),
-    "get_y mixes names and numbers": (dict(get_y=lambda file: breed_of(file) if file.stem[0] == "b" else 7), ["'beagle' for beagle_1.jpg and 7 for Bengal_1.jpg", "sorted"]),
+    "get_y returns an empty name for one": (dict(get_y=lambda file: "" if file.stem == "beagle_2" else breed_of(file)),
+                                            ["'' for beagle_2.jpg:"]),
+    "get_y mixes names and numbers": (dict(get_y=lambda file: breed_of(file) if file.stem[0] == "b" else 7),
+                                      ["'beagle' for beagle_1.jpg and 7 for Bengal_1.jpg", "sorted"]),
     "get_y returns a list": (dict(get_y=lambda file: [breed_of(file)]), ["returns a list"]),
     "get_y returns a dict": (dict(get_y=lambda file: {"breed": 1}), ["returns a dict"]),
     "get_y returns an array": (dict(get_y=lambda file: np.array([1])), ["returns a ndarray"]),
     "get_y returns a tensor": (dict(get_y=lambda file: torch.tensor(1)), ["returns a Tensor"]),
     "get_y returns the folder": (dict(get_y=parent_label), ["'images' for every item", "nothing to tell apart"]),
-    "get_y returns the whole name": (dict(get_y=lambda file: file.name), ["another label for each of 12", "'Bengal_1.jpg'"]),
-    "one label where several are wanted": (dict(blocks=(ImageBlock, MultiCategoryBlock)), ["'Bengal'", "no list of labels"]),
-    "a path among several labels": (dict(blocks=(ImageBlock, MultiCategoryBlock), get_y=lambda file: ["cat", file]), ["a list with a path"]),
+    "get_y returns the whole name": (dict(get_y=lambda file: file.name),
+                                     ["another label for each of 12", "'Bengal_1.jpg'"]),
+    "one label where several are wanted": (dict(blocks=(ImageBlock, MultiCategoryBlock)),
+                                           ["'Bengal'", "no list of labels"]),
+    "a path among several labels": (dict(blocks=(ImageBlock, MultiCategoryBlock), get_y=lambda file: ["cat", file]),
+                                    ["a list with a path"]),
     "class only in validation": (dict(splitter=FuncSplitter(lambda file: breed_of(file) == "beagle")),
-                                 ["class only in validation", "'beagle' (beagle_1.jpg, beagle_2.jpg, beagle_3.jpg and 1 more)"]),
-    "two of them": (dict(splitter=FuncSplitter(lambda file: breed_of(file) != "Bengal")), ["only in validation", "1 more such"]),
+                                 ["class only in validation",
+                                  "'beagle' (beagle_1.jpg, beagle_2.jpg, beagle_3.jpg and 1 more)"]),
+    "two of them": (dict(splitter=FuncSplitter(lambda file: breed_of(file) != "Bengal")),
+                    ["only in validation", "1 more such"]),
     "one of several labels only in validation": (
         dict(blocks=(ImageBlock, MultiCategoryBlock), get_y=lambda file: ["pet", breed_of(file)],
              splitter=FuncSplitter(lambda file: breed_of(file) == "beagle")), ["only in validation", "'beagle'"]),
@@ -115,18 +129,24 @@ FAULTS = {
     "splitter returns items": (dict(splitter=lambda files: (files[:9], files[9:])), ["splitter fails", "positions"]),
     "splitter returns one list": (dict(splitter=lambda files: [[0, 1, 2]]), ["1 list"]),
     "items in both parts": (dict(splitter=lambda files: (range(12), range(9, 12))), ["3 of 12 items into both"]),
-    "items in training and test": (dict(splitter=lambda files: (range(9), [9], range(8, 12))), ["1 of 12 items into both training and test"]),
+    "items in training and test": (dict(splitter=lambda files: (range(9), [9], range(8, 12))),
+                                   ["1 of 12 items into both training and test"]),
     "three parts, none to train on": (dict(splitter=lambda files: ([], [0], range(1, 12))), ["no item for training"]),
     "a position too far": (dict(splitter=lambda files: ([0, 1, 2, 4, 5, 8, 9], [3, 12])), ["position 12", "0 to 11"]),
     "item transform fails": (dict(item_tfms=[Resize(32), Boom]), ["Boom fails on Bengal_2.jpg", "no luck"]),
-    "batch transform fails": (dict(batch_tfms=Normalize.from_stats([0.5] * 2, [0.5] * 2, cuda=False)), ["Normalize fails on a mini-batch of (8, 3, 32, 32)"]),
-    "pictures that stay pictures": (dict(blocks=(TransformBlock(type_tfms=lambda file: Image.new("RGB", (32, 32))), CategoryBlock), item_tfms=None),
+    "batch transform fails": (dict(batch_tfms=Normalize.from_stats([0.5] * 2, [0.5] * 2, cuda=False)),
+                              ["Normalize fails on a mini-batch of (8, 3, 32, 32)"]),
+    "pictures that stay pictures": (dict(blocks=(TransformBlock(type_tfms=lambda file: Image.new("RGB", (32, 32))),
+                                                 CategoryBlock), item_tfms=None),
                                     ["cannot be stacked", "Image, TensorCategory"]),
-    "arrays with the colours last": (dict(blocks=(TransformBlock(type_tfms=lambda file: np.array(Image.open(file))), CategoryBlock), item_tfms=None),
+    "arrays with the colours last": (dict(blocks=(TransformBlock(type_tfms=lambda file: np.array(Image.open(file))),
+                                                  CategoryBlock), item_tfms=None),
                                      ["different shapes", "(60, 40, 3)"]),
     "words where numbers are wanted": (dict(blocks=(ImageBlock, RegressionBlock)),
-                                       ["block for the label", "get_y (breed_of) returns for 12 of 12 items", "and 9 more"]),
-    "targets of different shapes": (dict(blocks=(ImageBlock, RegressionBlock), get_y=lambda file: [1.0] * int(file.stem[-1])),
+                                       ["block for the label", "get_y (breed_of) returns for 12 of 12 items",
+                                        "and 9 more"]),
+    "targets of different shapes": (dict(blocks=(ImageBlock, RegressionBlock),
+                                         get_y=lambda file: [1.0] * int(file.stem[-1])),
                                     ["different shapes", "(2,)"]),
 }
 
@@ -160,7 +180,8 @@ def test_file_without_label_is_named(pets):
 
 
 def test_targets_that_are_not_there(pets):
-    said = diagnose(pets, blocks=(ImageBlock, MaskBlock), get_y=lambda file: file if file.stem[-1] < "4" else file.with_suffix(".png"))
+    said = diagnose(pets, blocks=(ImageBlock, MaskBlock),
+                    get_y=lambda file: file if file.stem[-1] < "4" else file.with_suffix(".png"))
     assert "block for the label" in said and "3 of 12 items, Bengal_4.jpg, Sphynx_4.jpg, beagle_4.jpg (FileNotFoundError" in said
 
 
@@ -193,7 +214,8 @@ SOUND_KINDS = {
     "statistics from a mini-batch": dict(batch_tfms=Normalize()),
     "random crops": dict(item_tfms=RandomResizedCrop(24)),
     "grey": dict(blocks=(ImageBlock(PILImageBW), CategoryBlock)),
-    "masks as positions": dict(splitter=lambda files: ([i % 4 > 0 for i in range(12)], [i % 4 == 0 for i in range(12)])),
+    "masks as positions": dict(splitter=lambda files: ([i % 4 > 0 for i in range(12)],
+                                                       [i % 4 == 0 for i in range(12)])),
     "a third part": dict(splitter=lambda files: ([1, 2, 5, 6, 9, 10], [3, 7, 11], [0, 4, 8])),
     "a third part, and no second": dict(splitter=lambda files: ([1, 2, 5, 6, 9, 10], [], [0, 4, 8])),
     "unknown classes allowed": dict(blocks=(ImageBlock, CategoryBlock(add_na=True)),
@@ -243,7 +265,9 @@ def test_small_training_sets_are_told_of_the_default_size(pets):
 
 
 def test_items_left_out_are_counted(pets):
-    assert "9 items to train on, 1 to validate, 2 left out;" in diagnose(pets, splitter=lambda files: ([1, 2, 3, 5, 6, 7, 9, 10, 11], [0]))
+    assert "9 items to train on, 1 to validate, 2 left out;" in diagnose(pets,
+                                                                         splitter=lambda files: ([1, 2, 3, 5, 6, 7, 9,
+                                                                                                  10, 11], [0]))
 
 
 def test_a_third_part_is_counted(pets):
@@ -323,7 +347,8 @@ def test_profiles_make_sense(name):
     assert Profile(**{**asdict(profile), "schedule": Schedule(**asdict(profile)["schedule"])}) == profile
 
 
-@pytest.mark.parametrize("option, value", [("epochs", 7), ("epochs", 0), ("freeze_epochs", 3), ("freeze_epochs", 0), ("lr", 0.1)])
+@pytest.mark.parametrize("option, value",
+                         [("epochs", 7), ("epochs", 0), ("freeze_epochs", 3), ("freeze_epochs", 0), ("lr", 0.1)])
 @pytest.mark.parametrize("from_scratch", [False, True])
 def test_what_a_user_asks_for_is_never_overwritten(option, value, from_scratch):
     changed = with_options(PROFILES["paper"], from_scratch=from_scratch, **{option: value})
@@ -451,7 +476,8 @@ def as_tensor_image(file):
 
 
 WAYS = {"path": Path, "string": str, "bytes": Path.read_bytes, "Pillow": Image.open, "fastai": PILImage.create,
-        "array": lambda file: np.array(Image.open(file)), "tensor": lambda file: torch.from_numpy(np.array(Image.open(file))),
+        "array": lambda file: np.array(Image.open(file)),
+        "tensor": lambda file: torch.from_numpy(np.array(Image.open(file))),
         "TensorImage": as_tensor_image}
 
 
@@ -513,14 +539,16 @@ def test_one_breed(tmp_path):
 
 def test_breed_without_training_picture(tmp_path):
     trained = [f"{breed}_{number}" for breed in ("beagle", "Bombay") for number in (1, 2)]
-    folder = draw(tmp_path / "a", {"beagle": 3, "Bombay": 3, "pug": 2}, {"trainval": trained, "test": ["beagle_3", "pug_1", "pug_2"]})
+    folder = draw(tmp_path / "a", {"beagle": 3, "Bombay": 3, "pug": 2},
+                  {"trainval": trained, "test": ["beagle_3", "pug_1", "pug_2"]})
     with pytest.raises(DataError) as error:
         make(folder)
     one_line(error, "no training picture of pug", str(folder))
 
 
 def notices(caplog, level="INFO"):
-    return [record.getMessage() for record in caplog.records if record.name == "petbreeds" and record.levelno >= getattr(logging, level)]
+    return [record.getMessage() for record in caplog.records if record.name == "petbreeds"
+            and record.levelno >= getattr(logging, level)]
 
 
 @pytest.fixture
@@ -617,7 +645,8 @@ def chapter(pets):
     "What the exercises use, and the check cells; `pets` is the clean folder."
     space = {}
     exec("from fastai.vision.all import *\nfrom petbreeds.blocks import *\nfrom petbreeds.layout import *", space)
-    space |= dict(clean=pets, sorted_images=images, last="beagle", math=math, fill=fill, tempfile=tempfile, random=random,
+    space |= dict(clean=pets, sorted_images=images, last="beagle", math=math, fill=fill, tempfile=tempfile,
+                  random=random,
                   product=product, deepcopy=deepcopy, by_breed=by_breed)
     space |= dict.fromkeys(("repaired", "by_folder", "batches_of", "my_splitter"), ...)
     for source in EXERCISES.sources:
@@ -695,9 +724,12 @@ def test_other_right_answers_pass(chapter, capsys, check, answer):
     ("animals", "RandomSplitter(seed=42)", "is in both parts"),
     ("animals", "RandomSplitter()", "differently"),
     ("animals", "by_breed", "is in both parts"),
-    ("animals", ANIMALS.format(held="{'pug_Ida', 'Bengal_Otto', 'shiba_inu_Max'}"), "expected one animal of each breed"),
+    ("animals", ANIMALS.format(held="{'pug_Ida', 'Bengal_Otto', 'shiba_inu_Max'}"),
+     "expected one animal of each breed"),
     ("animals", "lambda items: 1 / 0", "raises ZeroDivisionError"),
-    ("batches", "lambda n, v, bs: {(100, 30, 8): (12, 4), (96, 32, 8): (12, 4), (7, 3, 8): (0, 1), (740, 740, 32): (23, 24)}[n, v, bs]",
+    ("batches",
+     "lambda n, v, bs: {(100, 30, 8): (12, 4), (96, 32, 8): (12, 4), (7, 3, 8): (0, 1), (740, 740, 32): (23, 24)}[n, "
+     "v, bs]",
      "KeyError"),
     ("batches", "lambda n: n", "TypeError"),
     ("animals", "FuncSplitter(lambda file: file.stem.startswith('pug'))", "a breed is only in validation"),

@@ -1,4 +1,4 @@
-"What a network answers, and what is read from it: probabilities whatever the loss is, the right files, all shapes of parts."
+"What a network answers, and what is read from it: probabilities whatever the loss is, and the right files."
 import math
 
 import numpy as np

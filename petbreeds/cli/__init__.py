@@ -10,7 +10,9 @@ from .commands import app
 from .terminal import run_command
 
 # %% ../../nbs/20_cli.ipynb #3879a21c
-def main(arguments: list[str] | None = None,  # without the name of the program; None: those of this process
+def main(arguments: list[str]
+         | None = None,  # without the name of the program; None: those of this process
         ) -> None:
-    "The command `petbreeds`; always ends with SystemExit, whose code is the exit status."
+    """The command `petbreeds`; always ends with SystemExit, whose code is the exit
+    status."""
     run_command(app, arguments)

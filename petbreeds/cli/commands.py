@@ -8,7 +8,6 @@ __all__ = ['app', 'Version', 'RANGES', 'HIGHEST_RATE', 'Data', 'Arch', 'FromScra
            'show_predictions', 'make_report', 'pretrain', 'show_doctor']
 
 # %% ../../nbs/cli/commands.ipynb #6c3f49be
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -18,7 +17,8 @@ import typer
 from .terminal import STOPPED, busy, complain, plain, progress_bar
 
 # %% ../../nbs/cli/commands.ipynb #66b39b4d
-app = typer.Typer(name="petbreeds", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+app = typer.Typer(name="petbreeds", no_args_is_help=True, add_completion=False,
+                  pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]})
 
 
@@ -30,7 +30,9 @@ def _print_version(asked: bool):
         raise typer.Exit()
 
 
-Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
+Version = Annotated[bool,
+                    typer.Option("--version", callback=_print_version, is_eager=True,
+                                 help="Print the version.")]
 
 
 @app.callback()
@@ -40,9 +42,12 @@ def petbreeds(version: Version = False):
 # %% ../../nbs/cli/commands.ipynb #251ee437
 @app.command("data")
 def show_data(
-    source: Annotated[str, typer.Argument(help="paper (drawn here), oxford (downloaded) or a folder.")] = "paper",
+    source: Annotated[str,
+                      typer.Argument(help="paper (drawn here), oxford (fetched) or a folder.")] = "paper",
     per_breed: Annotated[int, typer.Option(min=2, help="paper: pictures of each breed.")] = 60,
-    dirty: Annotated[bool, typer.Option(help="paper: plant the faulty files that the photographs are known for.")] = False,
+    dirty: Annotated[bool,
+                     typer.Option(help="paper: plant the faulty files that the photographs are "
+                                       "known for.")] = False,
 ):
     "Get or draw pictures and say where they are and what is wrong with them."
     from petbreeds.layout import audit, get_pets, pets_table
@@ -59,7 +64,8 @@ def show_data(
         print("  " + plain(f"{row.file}: {row.fault} ({row.detail}); {fate}; {row.advice}"))
 
 # %% ../../nbs/cli/commands.ipynb #acf7dedc
-RANGES = {"size": (32, 1024), "bs": (2, 4096), "epochs": (1, 10_000), "freeze_epochs": (0, 10_000), "seed": (0, 65_535)}
+RANGES = {"size": (32, 1024), "bs": (2, 4096), "epochs": (1, 10_000), "freeze_epochs": (0, 10_000),
+          "seed": (0, 65_535)}
 HIGHEST_RATE = 10
 
 
@@ -70,7 +76,8 @@ def check_values(**values,  # of options, by their names; None: not given
         raise typer.BadParameter("--data is empty: choose paper, oxford or a folder.")
     lr = values.get("lr")
     if lr is not None and not 0 < lr <= HIGHEST_RATE:  # not true of nan either
-        raise typer.BadParameter(f"--lr {lr} is not a learning rate: choose a number above 0, such as 0.002.")
+        raise typer.BadParameter(f"--lr {lr} is not a learning rate: choose a number above 0, such "
+                                 "as 0.002.")
     for name, (low, high) in RANGES.items():
         value = values.get(name)
         if value is not None and not low <= value <= high:
@@ -80,7 +87,8 @@ def check_values(**values,  # of options, by their names; None: not given
 # %% ../../nbs/cli/commands.ipynb #319fb2aa
 def _epoch_line(row, epochs):
     "What one epoch did, in one line; without validation pictures there is the training loss only."
-    shown = [name for name in ("train_loss", "valid_loss", "error_rate") if row.get(name) is not None]
+    shown = [name for name in ("train_loss", "valid_loss",
+                               "error_rate") if row.get(name) is not None]
     numbers = "  ".join(f"{name} {row[name]:.4f}" for name in shown)
     return f"epoch {row['epoch']}/{epochs}  {row['stage']:10}  {numbers}"
 
@@ -116,29 +124,44 @@ def _show_result(run):
     print(f"report: {run.folder / REPORT}")
 
 # %% ../../nbs/cli/commands.ipynb #731a0ba5
-Data = Annotated[Optional[str], typer.Option(help="paper, oxford or a folder; default: $PETBREEDS_DATA, else paper.")]
-Arch = Annotated[Optional[str], typer.Option(help="Network: papernet, efficientnet_lite0_imagenet, or as torchvision or timm call it.")]
-FromScratch = Annotated[bool, typer.Option("--from-scratch", help="Start from random weights, with a longer schedule.")]
+Data = Annotated[Optional[str],
+                 typer.Option(help="paper, oxford or a folder; default: $PETBREEDS_DATA, else "
+                                   "paper.")]
+Arch = Annotated[Optional[str],
+                 typer.Option(help="Network: papernet, efficientnet_lite0_imagenet, or as "
+                                   "torchvision or timm call it.")]
+FromScratch = Annotated[bool,
+                        typer.Option("--from-scratch",
+                                     help="Start from random weights, with a longer schedule.")]
 Epochs = Annotated[Optional[int], typer.Option(help="Epochs with all layers in training.")]
-FreezeEpochs = Annotated[Optional[int], typer.Option(help="Epochs before those, with the head alone.")]
+FreezeEpochs = Annotated[Optional[int],
+                         typer.Option(help="Epochs before those, with the head alone.")]
 Rate = Annotated[Optional[float], typer.Option(help="Base learning rate.")]
 BatchSize = Annotated[Optional[int], typer.Option(help="Pictures in a mini-batch.")]
-Size = Annotated[Optional[int], typer.Option(help="Side of the pictures that the network sees, px.")]
-Seed = Annotated[Optional[int], typer.Option(help="Of weights, split, order and augmentation; default: 42.")]
-Out = Annotated[Optional[Path], typer.Option(readable=False, help="Folder of the run; default: a new one in runs/.")]
+Size = Annotated[Optional[int],
+                 typer.Option(help="Side of the pictures that the network sees, px.")]
+Seed = Annotated[Optional[int],
+                 typer.Option(help="Of weights, split, order and augmentation; default: 42.")]
+Out = Annotated[Optional[Path],
+                typer.Option(readable=False,
+                             help="Folder of the run; default: a new one in runs/.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")]
 
 
 @app.command()
-def train(data: Data = None, arch: Arch = None, from_scratch: FromScratch = False, epochs: Epochs = None,
-          freeze_epochs: FreezeEpochs = None, lr: Rate = None, bs: BatchSize = None, size: Size = None,
+def train(data: Data = None, arch: Arch = None, from_scratch: FromScratch = False,
+          epochs: Epochs = None,
+          freeze_epochs: FreezeEpochs = None, lr: Rate = None, bs: BatchSize = None,
+          size: Size = None,
           seed: Seed = None, out: Out = None, resume: Resume = False, overwrite: Overwrite = False):
     "Train a network, test it once, and write a run: weights, settings, history, report."
     settings = dict(arch=arch, epochs=epochs, freeze_epochs=freeze_epochs, lr=lr, bs=bs, size=size)
     check_values(data=data, seed=seed, **settings)
     if resume:
-        return _resume(out, data, {**settings, "seed": seed, "from_scratch": from_scratch, "overwrite": overwrite})
+        return _resume(out, data,
+                       {**settings, "seed": seed, "from_scratch": from_scratch,
+                        "overwrite": overwrite})
     from petbreeds.shipping import Options, train_pets
     if seed is not None:
         settings["seed"] = seed
@@ -160,17 +183,21 @@ def _watched(work):
                 raise
     folder = watcher.checkpoint.file.parent
     done = watcher.checkpoint.done
-    complain(f"stopped after epoch {done} of {watcher.epochs}; continue with: petbreeds train --resume --out {folder}")
+    complain(f"stopped after epoch {done} of {watcher.epochs}; continue with: petbreeds train "
+             f"--resume --out {folder}")
     raise typer.Exit(STOPPED)
 
 
 def _resume(folder, data, options):
-    "Go on with an interrupted run, its pictures now in `data` if that is given; other `options` are refused."
+    """Go on with an interrupted run, its pictures now in `data` if that is given; other `options`
+    are refused."""
     if folder is None:
         raise typer.BadParameter("--resume needs --out, the folder of the interrupted run.")
-    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value not in (None, False)]
+    given = [f"--{name.replace('_', '-')}" for name,
+             value in options.items() if value not in (None, False)]
     if given:
-        raise typer.BadParameter(f"--resume goes on with the settings of the run: leave out {', '.join(given)}.")
+        raise typer.BadParameter("--resume goes on with the settings of the run: leave out "
+                                 f"{', '.join(given)}.")
     from petbreeds.shipping import REPORT, load_run, read_run, report, resume_run
     if not read_run(folder, finished=False)["finished"]:
         return _show_result(_watched(lambda **watch: resume_run(folder, data, **watch)))
@@ -183,7 +210,8 @@ def _resume(folder, data, options):
 @app.command("predict")
 def show_predictions(
     run: Annotated[Path, typer.Argument(readable=False, help="Folder of a run.")],
-    images: Annotated[list[Path], typer.Argument(readable=False, help="Pictures.", metavar="IMAGE...")],
+    images: Annotated[list[Path],
+                      typer.Argument(readable=False, help="Pictures.", metavar="IMAGE...")],
     top: Annotated[int, typer.Option(min=1, help="How many breeds to name for each picture.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ):
@@ -234,7 +262,8 @@ def _print_json(answers):
 @app.command("report")
 def make_report(
     run: Annotated[Path, typer.Argument(readable=False, help="Folder of a run.")],
-    data: Annotated[Optional[str], typer.Option(help="Where the pictures are now, if they were moved.")] = None,
+    data: Annotated[Optional[str],
+                    typer.Option(help="Where the pictures are now, if they were moved.")] = None,
 ):
     "Write report.html of a run again."
     from petbreeds.layout import get_pets
@@ -250,27 +279,34 @@ def make_report(
 # %% ../../nbs/cli/commands.ipynb #3d24e994
 @app.command()
 def pretrain(
-    out: Annotated[Path, typer.Option(help="Folder for the weights, and for what is needed to go on.")] = Path("papernet"),
-    pictures: Annotated[Optional[Path], typer.Option(help="Folder for the drawn pictures, about 5 GB; default: OUT/pictures.")] = None,
+    out: Annotated[Path,
+                   typer.Option(help="Folder for the weights and the checkpoint.")] = Path(
+                       "papernet"),
+    pictures: Annotated[Optional[Path],
+                        typer.Option(help="Folder for the drawn pictures, about 5 GB; default: "
+                                          "OUT/pictures.")] = None,
     arch: Annotated[Optional[str], typer.Option(help="Network, as timm calls it.")] = None,
     breeds: Annotated[Optional[int], typer.Option(help="Imaginary breeds.")] = None,
     per_breed: Annotated[Optional[int], typer.Option(help="Pictures of each.")] = None,
     epochs: Annotated[Optional[int], typer.Option(help="How often each picture is seen.")] = None,
     lr: Annotated[Optional[float], typer.Option(help="Highest learning rate.")] = None,
     bs: Annotated[Optional[int], typer.Option(help="Pictures in a mini-batch.")] = None,
-    seed: Annotated[Optional[int], typer.Option(help="Of breeds, pictures, weights and order.")] = None,
+    seed: Annotated[Optional[int],
+                    typer.Option(help="Of breeds, pictures, weights and order.")] = None,
 ):
-    "Pretrain a small network on imaginary breeds, or go on with it; without options: the PaperNet of this package."
+    """Pretrain a small network on imaginary breeds, or go on with it; without options: the
+    PaperNet of this package."""
     check_values(lr=lr, bs=bs, epochs=epochs, seed=seed)
     from petbreeds.papernet.pretraining import Recipe
-    given = dict(arch=arch, breeds=breeds, per_breed=per_breed, epochs=epochs, lr=lr, bs=bs, seed=seed)
+    given = dict(arch=arch, breeds=breeds, per_breed=per_breed, epochs=epochs, lr=lr, bs=bs,
+                 seed=seed)
     recipe = Recipe(**{name: value for name, value in given.items() if value is not None})
     with progress_bar(f"pretraining {recipe.arch}", recipe.epochs * recipe.steps) as bar:
         try:
             file = _pretrain(recipe, pictures, out, bar)
         except KeyboardInterrupt:
             complain("stopped; the same command goes on after the last finished epoch")
-            raise typer.Exit(STOPPED)
+            raise typer.Exit(STOPPED) from None
     print(f"weights: {file}")
 
 
@@ -286,14 +322,19 @@ def _pretrain(recipe, pictures, out, bar):
     steps = Callback(after_batch=lambda self: bar.advance())
 
     def tell(row):
-        numbers = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if isinstance(value, float))
+        numbers = "  ".join(f"{name} {value:.4f}" for name,
+                            value in row.items() if isinstance(value, float))
         bar.say(f"epoch {row['epoch']}/{recipe.epochs}  {numbers}")
-    return make(out, recipe, pictures, cbs=[*(make_one() for make_one in CALLBACKS[precision]), steps], tell=tell)
+    return make(out, recipe, pictures,
+                cbs=[*(make_one() for make_one in CALLBACKS[precision]), steps], tell=tell)
 
 # %% ../../nbs/cli/commands.ipynb #0f1785c3
 @app.command("doctor")
 def show_doctor(
-    speed: Annotated[bool, typer.Option("--speed", help="Also measure how fast the network learns here, which takes a while.")] = False,
+    speed: Annotated[bool,
+                     typer.Option("--speed",
+                                  help="Also measure how fast the network learns here, which takes "
+                                       "a while.")] = False,
 ):
     "Say what there is: versions, device, memory, disk, data, weights."
     from petbreeds.cli.doctor import diagnose

@@ -59,7 +59,8 @@ def _data_line():
     "Which sets of pictures are here."
     from petbreeds.files import home_folder
     home = home_folder()
-    sets = [folder.name for folder in home.glob("*") if (folder / "images").is_dir()] if home.is_dir() else []
+    sets = [folder.name for folder in home.glob("*")
+            if (folder / "images").is_dir()] if home.is_dir() else []
     found = ", ".join(sorted(sets)) if sets else "none yet; 'petbreeds data' draws a set"
     asked = os.environ.get("PETBREEDS_DATA")
     return f"{found}; PETBREEDS_DATA={asked}" if asked else found
@@ -71,8 +72,10 @@ def _papernet_line():
     about = papernet_info()
     recipe = about["recipe"]
     return (f"{about['arch']}, {about['size']} px, {about['imaginary_breeds']} imaginary breeds of "
-            f"{recipe['per_breed']} pictures (seed {recipe['seed']}), {about['steps']} steps on {about['device']}, "
-            f"{about['accuracy']:.1%} right on held-out pictures; made {about['made']} by petbreeds "
+            f"{recipe['per_breed']} pictures (seed {recipe['seed']}), {about['steps']} steps on "
+            f"{about['device']}, "
+            f"{about['accuracy']:.1%} right on held-out pictures; made {about['made']} by "
+            "petbreeds "
             f"{about['version']}, {about['licence']}, sha256 {about['sha256'][:12]}")
 
 
@@ -94,7 +97,8 @@ def _downloads_line():
     hub = os.environ.get("HF_HUB_CACHE")
     if not hub:
         hub = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser() / "hub"
-    files += [folder.name.removeprefix("models--timm--") for folder in Path(hub).glob("models--timm--*")]
+    files += [folder.name.removeprefix("models--timm--")
+              for folder in Path(hub).glob("models--timm--*")]
     return ", ".join(sorted(files)) if files else "none"
 
 
@@ -104,17 +108,21 @@ def _speed_line():
     from petbreeds.blocks.profiles import PROFILES
     profile = PROFILES["paper"]
     found = training_speed(profile)
-    return (f"{profile.arch}, {profile.size} px, mini-batches of {profile.bs}, {found['precision']} on "
+    return (f"{profile.arch}, {profile.size} px, mini-batches of {profile.bs}, "
+            f"{found['precision']} on "
             f"{found['device']}: {found['frozen']} pictures/s with a frozen body, "
             f"{found['all layers']} with all layers in training")
 
 # %% ../../nbs/cli/doctor.ipynb #8f5aef33
-QUESTIONS = {"petbreeds": _package_line, "python": _versions_line, "torch": _torch_line, "libraries": _libraries_line,
-             "processor": lambda: f"{os.cpu_count()} cores", "memory": _memory_line, "disk": _disk_line,
-             "data": _data_line, "papernet": _papernet_line, "imagenet": _imagenet_line, "downloads": _downloads_line}
+QUESTIONS = {"petbreeds": _package_line, "python": _versions_line, "torch": _torch_line,
+             "libraries": _libraries_line,
+             "processor": lambda: f"{os.cpu_count()} cores", "memory": _memory_line,
+             "disk": _disk_line,
+             "data": _data_line, "papernet": _papernet_line, "imagenet": _imagenet_line,
+             "downloads": _downloads_line}
 
 
-def diagnose(speed: bool = False,  # also measure how fast the network for PaperPets learns here, which takes a while?
+def diagnose(speed: bool = False,  # also measure how fast a network learns here? It takes a while
             ):  # generator of pairs (what, answer in one line)
     "What there is on this machine, one answer after the other; never raises."
     questions = {**QUESTIONS, "speed": _speed_line} if speed else QUESTIONS

@@ -59,7 +59,7 @@ def notices_shown():
 def explain(error: Exception,  # what a command raised
            ) -> tuple[str, int]:  # one line, exit status
     "What to tell the reader about an exception."
-    from petbreeds.files import PetsError, first_line
+    from petbreeds.files import PetsError
     if hasattr(error, "format_message"):  # a mistake in the call, found by typer
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "petbreeds"
@@ -99,7 +99,8 @@ def _status_of(app, arguments, debug):
 
 
 def run_command(app,  # a typer application
-                arguments: list[str] | None = None,  # without the name of the program; None: those of this process
+                arguments: list[str]
+                | None = None,  # without the name of the program; None: those of this process
                ) -> None:
     "Run a command as a shell expects it; always ends with SystemExit."
     debug = bool(os.environ.get(DEBUG))
@@ -168,7 +169,8 @@ def busy(text: str,  # what is being done
 # %% ../../nbs/cli/terminal.ipynb #a444c9c9
 @contextmanager
 def interruptible():
-    "Gives a function that raises KeyboardInterrupt if Ctrl-C was pressed and the first exception was lost."
+    """Gives a function that raises KeyboardInterrupt if Ctrl-C was pressed and the first exception
+    was lost."""
     pressed = []
     before = signal.getsignal(signal.SIGINT)
 

@@ -57,7 +57,8 @@ def set_aside(labels: Sequence[str],  # the label of each picture
     for label, positions in of_class.items():
         if len(positions) >= fewest:
             number = max(1, round(share * len(positions)))
-            chosen += random.Random(f"{seed} {label}").sample(positions, number)
+            key = f"{seed} {label}".encode(errors="surrogateescape")
+            chosen += random.Random(key).sample(positions, number)
     return sorted(chosen)
 
 # %% ../../nbs/01_layout.ipynb #3ec5a1dd
