@@ -106,7 +106,8 @@ def write_bundle(file: str | Path,  # made or replaced; its folder is made if it
 PARTS = ("name", "date", "machine", "versions", "config", "seeds", "results")  # of every bundle
 
 
-def read_bundle(file: str | Path) -> dict:  # name, date, machine, versions, config, seeds, results
+def read_bundle(file: str | Path,  # what `repeat` wrote
+               ) -> dict:  # name, date, machine, versions, config, seeds, results
     "A stored bundle; PetsError if it is missing, damaged or something else."
     try:
         bundle = json.loads(Path(file).read_text(encoding="utf-8"))

@@ -55,11 +55,11 @@ def plot_style():
 # %% ../nbs/ground/figures.ipynb #49870d13
 def new_figure(width: float = WIDTH,  # inches; a phone shows 5.5 in letters of 11 px
                height: float = HEIGHT,  # inches
-               rows: int = 1,
-               columns: int = 1,
+               rows: int = 1,  # of panels
+               columns: int = 1,  # of panels
                title: str | None = None,  # above all of it
                sharex: bool = False,  # one scale for the panels?
-               sharey: bool = False,
+               sharey: bool = False,  # and one for their heights?
               ):  # (figure, axes); axes are an array if there are several
     "A figure in the style of the course, to draw on."
     with plot_style():

@@ -85,12 +85,14 @@ def write_whole(path: str | Path,  # the file; its folder must be there
         _sync_folder(path.parent)
 
 # %% ../nbs/ground/files.ipynb #922f763c
-def digest(data: bytes) -> str:  # 64 hexadecimal digits
+def digest(data: bytes,  # any
+          ) -> str:  # 64 hexadecimal digits
     "The SHA-256 of some bytes."
     return hashlib.sha256(data).hexdigest()
 
 
-def digest_of_file(path: str | Path) -> str:  # 64 hexadecimal digits
+def digest_of_file(path: str | Path,  # a file
+                  ) -> str:  # 64 hexadecimal digits
     "The SHA-256 of a file, read piece by piece; raises OSError."
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

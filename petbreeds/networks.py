@@ -225,13 +225,17 @@ def _registered(build):
 
 
 @_registered
-def papernet(pretrained=False, **options):
+def papernet(pretrained=False,  # start from this package's weights?
+             **options,  # what timm passes on to the network, such as num_classes
+            ) -> nn.Module:
     "RegNetX 200MF, pretrained on imaginary breeds: a body for drawings."
     return _built("papernet", PAPERNET_ARCH, _papernet_tensors if pretrained else None, options)
 
 
 @_registered
-def efficientnet_lite0_imagenet(pretrained=False, **options):
+def efficientnet_lite0_imagenet(pretrained=False,  # start from ImageNet's weights?
+                                **options,  # what timm passes on, such as num_classes
+                               ) -> nn.Module:
     "EfficientNet-Lite0 (after M. Tan and Q. V. Le, ICML 2019): a network for photographs."
     return _built("efficientnet_lite0_imagenet", LITE0_ARCH, _lite0_tensors if pretrained else None,
                   options)

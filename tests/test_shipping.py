@@ -2,19 +2,25 @@
 import json
 import math
 import pickle
+import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from fastai.callback.core import Callback
 from fastai.vision.learner import vision_learner
+from exercises import Exercises
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import nn
 
 import petbreeds.checkpoint
@@ -566,3 +572,76 @@ def test_a_network_that_diverged_is_written_as_valid_json(pets, tmp_path):
     assert about["metrics"]["loss"] is None and about["mistakes"][0]["probability"] is None
     report(saved)
 
+
+
+# ---- the exercises of the chapter
+
+@pytest.fixture(scope="module")
+def exercises():
+    return Exercises("14_shipping")
+
+
+@pytest.fixture
+def names(exercises):
+    "What the cells of the exercises use, with their checks."
+    return exercises.namespace(json=json, random=random, struct=struct, tempfile=tempfile, np=np, torch=torch,
+                               save=save, Path=Path)
+
+
+def test_solutions_pass_and_an_empty_answer_gives_nothing_away(exercises, names, capsys):
+    assert len(exercises.starts) == len(exercises.solutions) == 3
+    for start, solution in zip(exercises.starts, exercises.solutions):
+        exec(start, names)
+        assert capsys.readouterr().out.startswith("Not answered yet")
+        for _ in range(3):
+            exec(solution, names)
+            assert capsys.readouterr().out == "Right.\n"
+
+
+def _header(content):
+    return json.loads(content[8:8 + struct.unpack("<Q", content[:8])[0]])
+
+
+def _in_place(path, pieces):
+    with open(path, "w") as file:
+        file.writelines(pieces)
+
+
+def _leaves_its_part(path, pieces):
+    part = path.with_name(path.name + ".part")
+    _in_place(part, pieces)
+    part.replace(path)
+
+
+def _swallows(path, pieces):
+    try:
+        path.write_text("".join(pieces))
+    except OSError:
+        pass
+
+
+def _reshaped(picture, mean, std):
+    pixels = (torch.from_numpy(picture).float() / 255 - torch.tensor(mean)) / torch.tensor(std)
+    return pixels.reshape(1, 3, *picture.shape[:2])
+
+
+def _bytes_kept(picture, mean, std):
+    return ((torch.from_numpy(picture).float() - torch.tensor(mean)) / torch.tensor(std)).permute(2, 0, 1)[None]
+
+
+@pytest.mark.parametrize("check, answer, hint", [
+    ("check_shapes", lambda content: {name: tuple(entry.get("shape", ())) for name, entry in _header(content).items()},
+     "no tensor"),
+    ("check_shapes", lambda content: {name: entry["shape"] for name, entry in _header(content).items()
+                                      if name != "__metadata__"}, "tuples"),
+    ("check_shapes", lambda content: json.loads(content), "first eight bytes"),
+    ("check_shapes", lambda content: {"layer0.weight": (1,)}, "names"),
+    ("check_prepare", _reshaped, "Permute"), ("check_prepare", _bytes_kept, "255"),
+    ("check_prepare", lambda picture, mean, std: picture, "not a tensor"),
+    ("check_prepare", lambda picture, mean, std: torch.from_numpy(picture), "shape"),
+    ("check_write", _in_place, "old content"), ("check_write", _leaves_its_part, "left in the folder"),
+    ("check_write", _swallows, "swallowed"), ("check_write", lambda path: None, "TypeError")])
+def test_wrong_answers_get_a_hint(names, capsys, check, answer, hint):
+    names[check](answer)
+    said = capsys.readouterr().out
+    assert said.startswith("Not yet") and hint in said, said

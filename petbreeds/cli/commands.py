@@ -42,8 +42,8 @@ def petbreeds(version: Version = False):
 # %% ../../nbs/cli/commands.ipynb #251ee437
 @app.command("data")
 def show_data(
-    source: Annotated[str,
-                      typer.Argument(help="paper (drawn here), oxford (fetched) or a folder.")] = "paper",
+    source: Annotated[
+        str, typer.Argument(help="paper (drawn here), oxford (downloaded) or a folder.")] = "paper",
     per_breed: Annotated[int, typer.Option(min=2, help="paper: pictures of each breed.")] = 60,
     dirty: Annotated[bool,
                      typer.Option(help="paper: plant the faulty files that the photographs are "

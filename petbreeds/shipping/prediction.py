@@ -9,15 +9,15 @@ __all__ = ['Prediction', 'predict']
 from dataclasses import dataclass
 from pathlib import Path
 
-# %% ../../nbs/shipping/prediction.ipynb #5f02108f
-import torch
-from fastai.data.core import TfmdDL, TfmdLists
-from fastai.data.transforms import Normalize
-
 # %% ../../nbs/shipping/prediction.ipynb #7fe8dfc4
 from ..blocks import pet_block
 from ..pictures import ADVICE, PictureError
 from .runs import Run, load_run
+
+# %% ../../nbs/shipping/prediction.ipynb #5f02108f
+import torch
+from fastai.data.core import TfmdDL, TfmdLists
+from fastai.data.transforms import Normalize
 
 # %% ../../nbs/shipping/prediction.ipynb #82e52bf9
 def _opened(run, images):

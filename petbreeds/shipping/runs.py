@@ -226,7 +226,8 @@ LIBRARIES = ("fastai", "fastcore", "torch", "torchvision", "timm", "safetensors"
 def _versions():
     "What ran: Python, the platform and the libraries that numbers depend on."
     return {"petbreeds": petbreeds.__version__, "python": platform.python_version(),
-            "platform": platform.platform(), **{library: version(library) for library in LIBRARIES}}
+            "platform": f"{platform.system()} {platform.machine()}",
+            **{library: version(library) for library in LIBRARIES}}
 
 
 def _shown(folder):
