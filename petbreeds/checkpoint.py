@@ -43,7 +43,8 @@ class RepeatableEpochs(Callback):
         self.done = 0
 
     def before_fit(self):
-        self.dls.n_inp  # may draw a mini-batch: better now than amid an epoch's random numbers
+        # fastai may draw a mini-batch to know: better now than amid an epoch's random numbers
+        _ = self.dls.n_inp
 
     def before_train(self):
         if stands_aside(self.learn):

@@ -182,7 +182,8 @@ def test_file_without_label_is_named(pets):
 def test_targets_that_are_not_there(pets):
     said = diagnose(pets, blocks=(ImageBlock, MaskBlock),
                     get_y=lambda file: file if file.stem[-1] < "4" else file.with_suffix(".png"))
-    assert "block for the label" in said and "3 of 12 items, Bengal_4.jpg, Sphynx_4.jpg, beagle_4.jpg (FileNotFoundError" in said
+    assert "block for the label" in said
+    assert "3 of 12 items, Bengal_4.jpg, Sphynx_4.jpg, beagle_4.jpg (FileNotFoundError" in said
 
 
 def test_no_such_folder(pets):
@@ -668,15 +669,18 @@ def test_solution_passes(chapter, capsys, solution):
 def given(check, answer):
     "A block of exercise 1 or 2 with some arguments replaced; answers of other exercises as they are."
     if check == "repaired":
-        return f"DataBlock(**(dict(blocks=(ImageBlock, CategoryBlock), get_items=sorted_images, get_y=breed_of, splitter=RandomSplitter(seed=3), item_tfms=Resize(64)) | dict({answer})))"
+        return ("DataBlock(**(dict(blocks=(ImageBlock, CategoryBlock), get_items=sorted_images, get_y=breed_of, "
+                f"splitter=RandomSplitter(seed=3), item_tfms=Resize(64)) | dict({answer})))")
     if check == "folders":
-        return f"DataBlock(**(dict(blocks=(ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=GrandparentSplitter(), item_tfms=Resize(32)) | dict({answer})))"
+        return ("DataBlock(**(dict(blocks=(ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, "
+                f"splitter=GrandparentSplitter(), item_tfms=Resize(32)) | dict({answer})))")
     return answer
 
 
 ANIMALS = """lambda items: (lambda held: ([i for i, f in enumerate(items) if f.stem.rsplit('_', 1)[0] not in held],
            [i for i, f in enumerate(items) if f.stem.rsplit('_', 1)[0] in held]))({held})"""
-FIRST_OF_EACH = "{min(g.stem.rsplit('_', 1)[0] for g in items if g.stem.rsplit('_', 2)[0] == f.stem.rsplit('_', 2)[0]) for f in items}"
+FIRST_OF_EACH = ("{min(g.stem.rsplit('_', 1)[0] for g in items if g.stem.rsplit('_', 2)[0] == f.stem.rsplit('_', 2)[0])"
+                 " for f in items}")
 
 
 @pytest.mark.parametrize("check, answer", [

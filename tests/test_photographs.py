@@ -1,4 +1,5 @@
-"Chapters 1 to 4 run unchanged on a folder of photographs where one is at hand: PETBREEDS_PHOTOS, else shared/photos beside the repository."
+"""Chapters 1 to 4 run unchanged on a folder of photographs where one is at hand: PETBREEDS_PHOTOS, else shared/photos
+beside the repository."""
 import os
 import sys
 from pathlib import Path
@@ -8,12 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-from course import NBS, execute  # noqa: E402
+from course import NBS, execute
 
 PHOTOS = Path(os.environ.get("PETBREEDS_PHOTOS", ROOT.parent / "shared" / "photos"))
 
 
-@pytest.mark.skipif(not (PHOTOS / "images").is_dir(), reason="no photographs here: name a folder of them in PETBREEDS_PHOTOS")
+@pytest.mark.skipif(not (PHOTOS / "images").is_dir(),
+                    reason="no photographs here: name a folder of them in PETBREEDS_PHOTOS")
 @pytest.mark.parametrize("chapter", ["01_layout", "02_presizing", "03_datablock", "04_baseline"])
 def test_chapter_runs_on_photographs(chapter, tmp_path, monkeypatch):
     monkeypatch.setenv("PETBREEDS_DATA", str(PHOTOS))

@@ -25,7 +25,7 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch will r
                                  default_device, defaults, set_seed)
     from fastai.vision.all import PILImage, Resize, TensorImage, aug_transforms
 
-import petbreeds.networks  # noqa: F401  (makes "papernet" a name that timm knows)
+import petbreeds.networks
 from .diagnosis import why_no_batch
 from .profiles import (FROM_SCRATCH, PROFILES, Profile, Schedule,
                                        profile_for, with_options)
