@@ -18,36 +18,54 @@ from .pose import Animal
 from .shapes import blend, capsule, ellipse, hex_rgb, ramp, smooth_union
 
 # %% ../../nbs/paperpets/body.ipynb #body-006
-FLUFF = dict(fluffy=0.22, long=0.14, silky=0.10, medium=0.04, wiry=0.06)  # how far hair swells the outline
+# How far hair swells the outline.
+FLUFF = dict(fluffy=0.22, long=0.14, silky=0.10, medium=0.04, wiry=0.06)
 
-def fluff(animal:Animal)->float:
+
+def fluff(animal: Animal) -> float:
     "How much the hair adds to the outline of the body, in units."
     return FLUFF.get(animal.breed.coat, 0.0)
 
-def chest_length(animal:Animal)->float:
+
+def chest_length(animal: Animal) -> float:
     "From the neck to the belly of an animal that sits, in units."
     return 3.0 if animal.pose.body == "bust" else 1.30 + 0.75 * animal.breed.leg
 
-def ground(animal:Animal)->float:
+
+def ground(animal: Animal) -> float:
     "How far below the neck the animal touches the ground, in units."
     body = animal.pose.body
     if body in ("bust", "sit", "sit_side", "sit_back"):
         return chest_length(animal) + 0.70
-    return 1.80 + 0.85 * (animal.breed.leg - 0.45) if body == "stand" else 1.80 if body == "lie" else 1.30
+    return (
+        1.80 + 0.85 * (animal.breed.leg - 0.45)
+        if body == "stand"
+        else 1.80
+        if body == "lie"
+        else 1.30
+    )
 
-def body_style(animal:Animal)->dict:
+
+def body_style(animal: Animal) -> dict:
     "How `lay_part` is to finish the body: fur that runs downwards from the neck."
-    return dict(coat=animal.breed.coat, wave=animal.breed.wave, radial=False, centre=(0, -0.6), off=animal.texture + 3)
+    return dict(
+        coat=animal.breed.coat,
+        wave=animal.breed.wave,
+        radial=False,
+        centre=(0, -0.6),
+        off=animal.texture + 3,
+    )
 
 # %% ../../nbs/paperpets/body.ipynb #body-008
-def draw_leg(animal:Animal,
-             joints:list,        # points x, y from the body down, units
-             radii:list,         # thickness at each joint, half of it, units
-             paw:tuple=None,     # x, y, half width, half height; None for a leg that shows no paw
-             torso:tuple=(0.4, 0.4), # divides x and y for the pattern of the coat
-             shade:float=1.0,    # below 1 for legs on the far side
-             melt:tuple=None,    # y where the leg is invisible, y where it is opaque
-            ):
+def draw_leg(
+    animal: Animal,
+    joints: list,  # points x, y from the body down, units
+    radii: list,  # thickness at each joint, half of it, units
+    paw: tuple = None,  # x, y, half width, half height; None for a leg that shows no paw
+    torso: tuple = (0.4, 0.4),  # divides x and y for the pattern of the coat
+    shade: float = 1.0,  # below 1 for legs on the far side
+    melt: tuple = None,  # y where the leg is invisible, y where it is opaque
+):
     "Draw one leg."
     top, bottom = joints[0][1], ground(animal)
 
@@ -59,41 +77,65 @@ def draw_leg(animal:Animal,
         return edge
 
     def paint(x, y, depth, fur):
-        colour = animal.coat.paint_body(x, y, ramp(top, bottom, y), part="leg", torso=(x * torso[0], y * torso[1])) * shade
+        colour = (
+            animal.coat.paint_body(
+                x, y, ramp(top, bottom, y), part="leg", torso=(x * torso[0], y * torso[1])
+            )
+            * shade
+        )
         return colour * (1 - 0.45 * toes(paw, x, y)) if paw else colour
 
     xs, ys = zip(*joints, paw[:2] if paw else joints[-1])
     room = max(radii) + (paw[2] if paw else 0) + fluff(animal) * 0.4 + 0.1
-    lay_part(animal.canvas, animal.body_frame, (min(xs) - room, min(ys) - room, max(xs) + room, max(ys) + room), distance, paint,
-             bevel=0.22, shadow=0.28, reach=0.08, fade=melt and (lambda x, y: ramp(*melt, y)), **body_style(animal))
+    lay_part(
+        animal.canvas,
+        animal.body_frame,
+        (min(xs) - room, min(ys) - room, max(xs) + room, max(ys) + room),
+        distance,
+        paint,
+        bevel=0.22,
+        shadow=0.28,
+        reach=0.08,
+        fade=melt and (lambda x, y: ramp(*melt, y)),
+        **body_style(animal),
+    )
 
 # %% ../../nbs/paperpets/body.ipynb #body-009
 def toes(paw, x, y):
     "The two lines between the toes of a paw."
-    return ramp(0.03, 0.01, np.abs(np.abs(x - paw[0]) - paw[2] * 0.31)) * ramp(paw[1] - 0.02, paw[1] + 0.05, y)
+    return ramp(0.03, 0.01, np.abs(np.abs(x - paw[0]) - paw[2] * 0.31)) * ramp(
+        paw[1] - 0.02, paw[1] + 0.05, y
+    )
 
 # %% ../../nbs/paperpets/body.ipynb #body-011
 TAIL_RADIUS = dict(slim=0.15, whip=0.12, bushy=0.34, curl=0.20)
+
 
 def bezier(corners, n=9):
     "Points on the cubic curve of four corners."
     t = np.linspace(0, 1, n)[:, None]
     a, b, c, d = np.array(corners, float)
-    return ((1 - t) ** 3 * a + 3 * t * (1 - t) ** 2 * b + 3 * t * t * (1 - t) * c + t ** 3 * d).tolist()
+    return (
+        (1 - t) ** 3 * a + 3 * t * (1 - t) ** 2 * b + 3 * t * t * (1 - t) * c + t**3 * d
+    ).tolist()
 
 # %% ../../nbs/paperpets/body.ipynb #body-012
-def tail_corners(animal:Animal)->list:
+def tail_corners(animal: Animal) -> list:
     "The four corners of the tail's curve, from its root, for what the body is doing."
     body, wag, breed = animal.pose.body, animal.pose.tail, animal.breed
     if body == "curled":
         return [(3.0, 0.75), (2.7, 1.55), (1.5, 1.45), (0.75, 1.10 + 0.04 * wag)]
     low = ground(animal) - 0.15
-    root = dict(stand=(2.45 + 0.3 * breed.body_w, 0.30), lie=(2.55, 1.45), sit_side=(1.75 + 0.2 * breed.body_w, low - 0.15),
-                sit_back=(0.1, low - 0.25)).get(body, (0.85 * breed.body_w, low - 0.35))
+    root = dict(
+        stand=(2.45 + 0.3 * breed.body_w, 0.30),
+        lie=(2.55, 1.45),
+        sit_side=(1.75 + 0.2 * breed.body_w, low - 0.15),
+        sit_back=(0.1, low - 0.25),
+    ).get(body, (0.85 * breed.body_w, low - 0.35))
     if breed.tail == "curl":
         way = [(0, 0), (0.45, -0.65), (-0.1, -1.5), (-0.25, -0.6)]
     elif body == "stand":
-        way = [(0, 0), (0.62, -0.35 + wag * .35), (1.0, -1.1 + wag * .35), (0.95, -1.8)]
+        way = [(0, 0), (0.62, -0.35 + wag * 0.35), (1.0, -1.1 + wag * 0.35), (0.95, -1.8)]
     elif body == "sit_back":
         way = [(0, 0), (0.35, 0.45), (1.2, 0.35), (1.5 + 0.1 * wag, -0.3)]
     elif breed.species == "cat":
@@ -103,7 +145,7 @@ def tail_corners(animal:Animal)->list:
     return [(root[0] + x, root[1] + y) for x, y in way]
 
 # %% ../../nbs/paperpets/body.ipynb #body-013
-def tail_paint(animal:Animal, end:tuple):
+def tail_paint(animal: Animal, end: tuple):
     "The colour of a tail: rings round it or a paler tip where the breed has them."
     breed, coat = animal.breed, animal.coat
     base = flat_paint(coat.pal[breed.tail_colour])
@@ -113,12 +155,15 @@ def tail_paint(animal:Animal, end:tuple):
         if breed.tail_rings:
             blend(colour, coat.pal[breed.tail_rings], ramp(0.1, 0.5, np.sin(y * 9 - x * 5)) * 0.85)
         if breed.tail_tip:
-            blend(colour, coat.pal[breed.tail_tip], ramp(0.62, 0.45, np.hypot(x - end[0], y - end[1])))
+            blend(
+                colour, coat.pal[breed.tail_tip], ramp(0.62, 0.45, np.hypot(x - end[0], y - end[1]))
+            )
         return colour
+
     return paint
 
 # %% ../../nbs/paperpets/body.ipynb #body-014
-def draw_tail(animal:Animal):
+def draw_tail(animal: Animal):
     "Draw the tail, if there is one to see."
     breed = animal.breed
     if breed.tail == "stub" or animal.pose.body == "bust":
@@ -126,7 +171,7 @@ def draw_tail(animal:Animal):
     points, radius = bezier(tail_corners(animal)), TAIL_RADIUS[breed.tail]
     steps = [i / (len(points) - 1) for i in range(len(points))]
     if breed.tail == "bushy":
-        thick = [radius * (0.75 + 0.5 * math.sin(math.pi * min(1, t * 0.9 + .1))) for t in steps]
+        thick = [radius * (0.75 + 0.5 * math.sin(math.pi * min(1, t * 0.9 + 0.1))) for t in steps]
     else:
         thick = [radius * (1 - 0.3 * t) for t in steps]
 
@@ -141,49 +186,86 @@ def draw_tail(animal:Animal):
     room, style = radius * 1.3 + 0.15, body_style(animal)
     if breed.tail == "bushy" and breed.coat == "short":
         style["coat"] = "fluffy"
-    lay_part(animal.canvas, animal.body_frame, (min(xs) - room, min(ys) - room, max(xs) + room, max(ys) + room), distance,
-             tail_paint(animal, points[-1]), bevel=radius * 1.1,
-             **dict(style, centre=points[0], radial=True, off=animal.texture + 31))
+    lay_part(
+        animal.canvas,
+        animal.body_frame,
+        (min(xs) - room, min(ys) - room, max(xs) + room, max(ys) + room),
+        distance,
+        tail_paint(animal, points[-1]),
+        bevel=radius * 1.1,
+        **dict(style, centre=points[0], radial=True, off=animal.texture + 31),
+    )
 
 # %% ../../nbs/paperpets/body.ipynb #body-016
-def pear_distance(animal:Animal, x, y):
-    "Distance to the torso of a sitting animal, from the front or from behind; a bust widens to shoulders."
+def pear_distance(animal: Animal, x, y):
+    "Distance to the torso of an animal that sits, from front or back; a bust widens to shoulders."
     width, hair, length = animal.breed.body_w, fluff(animal), chest_length(animal)
     edge = ellipse(x, y, 0, 0.75, 0.72 * width + hair, 0.95 + hair)
     if animal.pose.body == "bust":
         edge = smooth_union(edge, ellipse(x, y, 0, 1.9, 1.22 * width + hair, 1.35 + hair), 0.5)
-    edge = smooth_union(edge, ellipse(x, y, 0, length - 0.35, 0.98 * width + hair, 0.95 + hair), 0.4)
-    neck = capsule(x, y, 0, -0.4, 0, 0.4, 0.52 * width ** .5 + hair, 0.60 * width ** .5 + hair)
+    edge = smooth_union(
+        edge, ellipse(x, y, 0, length - 0.35, 0.98 * width + hair, 0.95 + hair), 0.4
+    )
+    neck = capsule(x, y, 0, -0.4, 0, 0.4, 0.52 * width**0.5 + hair, 0.60 * width**0.5 + hair)
     return smooth_union(edge, neck, 0.25)
 
-def draw_pear(animal:Animal, from_behind:bool=False):
+
+def draw_pear(animal: Animal, from_behind: bool = False):
     "The torso of a sitting animal; from behind it shows the colours of its back."
-    width, length, side = animal.breed.body_w, chest_length(animal), 1.25 * animal.breed.body_w + fluff(animal) + 0.3
+    width, length, side = (
+        animal.breed.body_w,
+        chest_length(animal),
+        1.25 * animal.breed.body_w + fluff(animal) + 0.3,
+    )
 
     def paint(x, y, depth, fur):
         across = 0.75 + 0.25 * ramp(0, width, np.abs(x)) if from_behind else x * (1 / width)
         return animal.coat.paint_body(x, y, torso=(across, y * (1 / length)))
-    lay_part(animal.canvas, animal.body_frame, (-side, -0.9, side, length + 0.75 + fluff(animal)),
-             lambda x, y: pear_distance(animal, x, y), paint, bevel=0.75 * width, shadow=0.35, **body_style(animal))
+
+    lay_part(
+        animal.canvas,
+        animal.body_frame,
+        (-side, -0.9, side, length + 0.75 + fluff(animal)),
+        lambda x, y: pear_distance(animal, x, y),
+        paint,
+        bevel=0.75 * width,
+        shadow=0.35,
+        **body_style(animal),
+    )
 
 # %% ../../nbs/paperpets/body.ipynb #body-017
-def draw_haunch(animal:Animal, side:int):
+def draw_haunch(animal: Animal, side: int):
     "Thigh and hind foot on one side of an animal that sits."
     width, length = animal.breed.body_w, chest_length(animal)
     x0 = side * 0.86 * width
     bulge = 0.50 + fluff(animal) * 0.3
 
     def distance(x, y):
-        thigh = ellipse(x, y, x0, length + 0.12, 0.42 * width + fluff(animal) * .5, bulge)
+        thigh = ellipse(x, y, x0, length + 0.12, 0.42 * width + fluff(animal) * 0.5, bulge)
         return smooth_union(thigh, ellipse(x, y, x0 + side * 0.10, length + 0.58, 0.34, 0.17), 0.15)
 
     def paint(x, y, depth, fur):
-        return animal.coat.paint_body(x, y, ramp(length - 0.4, length + 0.75, y), part="leg", torso=(x * (1 / width), y * (1 / length)))
-    lay_part(animal.canvas, animal.body_frame, (x0 - .9, length - .8, x0 + .9, length + .9), distance, paint,
-             bevel=0.35, shadow=0.25, **body_style(animal))
+        return animal.coat.paint_body(
+            x,
+            y,
+            ramp(length - 0.4, length + 0.75, y),
+            part="leg",
+            torso=(x * (1 / width), y * (1 / length)),
+        )
+
+    lay_part(
+        animal.canvas,
+        animal.body_frame,
+        (x0 - 0.9, length - 0.8, x0 + 0.9, length + 0.9),
+        distance,
+        paint,
+        bevel=0.35,
+        shadow=0.25,
+        **body_style(animal),
+    )
 
 # %% ../../nbs/paperpets/body.ipynb #body-018
-def draw_sitting(animal:Animal):
+def draw_sitting(animal: Animal):
     "An animal that sits facing us, or its bust."
     breed, length, sits = animal.breed, chest_length(animal), animal.pose.body == "sit"
     draw_tail(animal)
@@ -192,13 +274,19 @@ def draw_sitting(animal:Animal):
         draw_haunch(animal, side)
     thick, top = 0.20 + 0.05 * (breed.body_w - 0.7) + fluff(animal) * 0.35, 0.85 if sits else 1.5
     for side in (-1, 1):
-        x0, foot = side * 0.37 * breed.body_w ** 0.8, length + 0.60
+        x0, foot = side * 0.37 * breed.body_w**0.8, length + 0.60
         wrist = foot - 0.34
-        draw_leg(animal, [(x0 * 1.12, top), (x0 * 1.02, (top + wrist) / 2), (x0, wrist), (x0, foot - 0.1)],
-                 [thick * 1.28, thick * 1.05, thick * 0.84, thick * 0.92], (x0 + side * 0.03, foot, thick * 1.38, thick * 0.82),
-                 torso=(1 / breed.body_w, 1 / length), melt=(top - 0.15, top + 0.55))
+        draw_leg(
+            animal,
+            [(x0 * 1.12, top), (x0 * 1.02, (top + wrist) / 2), (x0, wrist), (x0, foot - 0.1)],
+            [thick * 1.28, thick * 1.05, thick * 0.84, thick * 0.92],
+            (x0 + side * 0.03, foot, thick * 1.38, thick * 0.82),
+            torso=(1 / breed.body_w, 1 / length),
+            melt=(top - 0.15, top + 0.55),
+        )
 
-def draw_sitting_back(animal:Animal):
+
+def draw_sitting_back(animal: Animal):
     "An animal that sits with its back to us, its tail on the ground before us."
     draw_pear(animal, from_behind=True)
     for side in (-1, 1):
@@ -206,7 +294,7 @@ def draw_sitting_back(animal:Animal):
     draw_tail(animal)
 
 # %% ../../nbs/paperpets/body.ipynb #body-020
-def draw_sitting_side(animal:Animal):
+def draw_sitting_side(animal: Animal):
     "An animal that sits and looks past us."
     breed, hair, length = animal.breed, fluff(animal), chest_length(animal)
     width, foot = breed.body_w, length + 0.60
@@ -215,30 +303,68 @@ def draw_sitting_side(animal:Animal):
 
     def foreleg(shift, shade):
         x0 = 0.02 + shift
-        draw_leg(animal, [(x0 + 0.10, 1.05), (x0 + 0.12, (1.05 + foot) / 2), (x0, foot - 0.3), (x0, foot - 0.1)],
-                 [thick * 1.35, thick, thick * 0.8, thick * 0.9], (x0 - 0.09, foot, thick * 1.5, thick * 0.82), shade=shade,
-                 torso=(0.4, 1 / length), melt=None if shade < 1 else (0.9, 1.55))
+        draw_leg(
+            animal,
+            [(x0 + 0.10, 1.05), (x0 + 0.12, (1.05 + foot) / 2), (x0, foot - 0.3), (x0, foot - 0.1)],
+            [thick * 1.35, thick, thick * 0.8, thick * 0.9],
+            (x0 - 0.09, foot, thick * 1.5, thick * 0.82),
+            shade=shade,
+            torso=(0.4, 1 / length),
+            melt=None if shade < 1 else (0.9, 1.55),
+        )
 
     def distance(x, y):
-        chest = capsule(x, y, 0.10, 0.35, 0.95, length - 0.30, 0.55 * width ** .6 + hair, 0.78 * width ** .6 + hair)
-        rump = ellipse(x, y, 1.10, length - 0.05, 0.88 * width ** .7 + hair, 0.72 + hair)
-        return smooth_union(smooth_union(chest, rump, 0.3), capsule(x, y, 0.12, -0.5, 0.15, 0.4, 0.50 + hair, 0.55 * width ** .5 + hair), 0.3)
+        chest = capsule(
+            x,
+            y,
+            0.10,
+            0.35,
+            0.95,
+            length - 0.30,
+            0.55 * width**0.6 + hair,
+            0.78 * width**0.6 + hair,
+        )
+        rump = ellipse(x, y, 1.10, length - 0.05, 0.88 * width**0.7 + hair, 0.72 + hair)
+        return smooth_union(
+            smooth_union(chest, rump, 0.3),
+            capsule(x, y, 0.12, -0.5, 0.15, 0.4, 0.50 + hair, 0.55 * width**0.5 + hair),
+            0.3,
+        )
 
     def paint(x, y, depth, fur):
-        from_back = x * 0.75 - (y - 0.2) * (0.75 / length)        # 0 along the back's slope
+        from_back = x * 0.75 - (y - 0.2) * (0.75 / length)  # 0 along the back's slope
         return animal.coat.paint_body(x, y, torso=(ramp(-0.5, 0.35, from_back), y * (1 / length)))
 
     foreleg(-0.20, 0.75)
     reach = 1.2 + width + hair
-    lay_part(animal.canvas, animal.body_frame, (-1.1 - hair, -1.1, 1.2 + reach, length + 0.8 + hair), distance, paint, bevel=0.65,
-             shadow=0.3, **body_style(animal))
+    lay_part(
+        animal.canvas,
+        animal.body_frame,
+        (-1.1 - hair, -1.1, 1.2 + reach, length + 0.8 + hair),
+        distance,
+        paint,
+        bevel=0.65,
+        shadow=0.3,
+        **body_style(animal),
+    )
     foreleg(0.0, 1.0)
-    draw_leg(animal, [(1.20, length - 0.02), (1.02, length + 0.12)], [0.58 * width ** .5 + hair * .5, 0.46 * width ** .5],
-             torso=(0.4, 1 / length), melt=(length - 0.75, length - 0.25))
-    draw_leg(animal, [(1.25, foot - 0.04), (0.85, foot)], [0.20, 0.17], (0.68, foot, 0.30, 0.17), torso=(0.4, 1 / length))
+    draw_leg(
+        animal,
+        [(1.20, length - 0.02), (1.02, length + 0.12)],
+        [0.58 * width**0.5 + hair * 0.5, 0.46 * width**0.5],
+        torso=(0.4, 1 / length),
+        melt=(length - 0.75, length - 0.25),
+    )
+    draw_leg(
+        animal,
+        [(1.25, foot - 0.04), (0.85, foot)],
+        [0.20, 0.17],
+        (0.68, foot, 0.30, 0.17),
+        torso=(0.4, 1 / length),
+    )
 
 # %% ../../nbs/paperpets/body.ipynb #body-022
-def standing_legs(animal:Animal, rump:float)->list:
+def standing_legs(animal: Animal, rump: float) -> list:
     "Joints, thickness, paw and shade of the four legs, the far ones first."
     low, hair, width = ground(animal), fluff(animal), animal.breed.body_w
     thick = 0.135 + 0.055 * width + hair * 0.35
@@ -247,16 +373,35 @@ def standing_legs(animal:Animal, rump:float)->list:
     for shift, shade in ((0.36, 0.72), (0.0, 1.0)):
         x0, x1 = 0.22 - shift, rump - 0.12 + shift * 0.9
         fore = [(x0 + 0.10, 0.75), (x0 + 0.14, middle), (x0, low - 0.36), (x0, low - 0.16)]
-        hind = [(x1 - 0.05, 0.65), (x1 - 0.22, middle - 0.02), (x1 + 0.24, low - 0.55), (x1 + 0.10, low - 0.16)]
-        legs.append((fore, [thick * 1.55, thick * 1.1, thick * 0.82, thick * 0.88], (x0 - 0.10, low - 0.10, thick * 1.45, thick * 0.72), shade))
-        legs.append((hind, [thick * 2.3, thick * 1.7, thick * 0.85, thick * 0.85], (x1 - 0.02, low - 0.10, thick * 1.45, thick * 0.72), shade))
+        hind = [
+            (x1 - 0.05, 0.65),
+            (x1 - 0.22, middle - 0.02),
+            (x1 + 0.24, low - 0.55),
+            (x1 + 0.10, low - 0.16),
+        ]
+        legs.append(
+            (
+                fore,
+                [thick * 1.55, thick * 1.1, thick * 0.82, thick * 0.88],
+                (x0 - 0.10, low - 0.10, thick * 1.45, thick * 0.72),
+                shade,
+            )
+        )
+        legs.append(
+            (
+                hind,
+                [thick * 2.3, thick * 1.7, thick * 0.85, thick * 0.85],
+                (x1 - 0.02, low - 0.10, thick * 1.45, thick * 0.72),
+                shade,
+            )
+        )
     return legs
 
 # %% ../../nbs/paperpets/body.ipynb #body-023
-def draw_standing(animal:Animal):
+def draw_standing(animal: Animal):
     "An animal that stands across the picture."
     breed, hair = animal.breed, fluff(animal)
-    thick, rump = 0.62 * breed.body_w ** .8 + hair, 2.2 + 0.3 * breed.body_w
+    thick, rump = 0.62 * breed.body_w**0.8 + hair, 2.2 + 0.3 * breed.body_w
     draw_tail(animal)
     legs = standing_legs(animal, rump)
     for joints, radii, paw, shade in legs[:2]:
@@ -265,87 +410,172 @@ def draw_standing(animal:Animal):
     def distance(x, y):
         trunk = capsule(x, y, 0.25, 0.62, rump - 0.35, 0.52, thick, thick * 0.86)
         chest = ellipse(x, y, 0.25, 0.72, thick * 0.95, thick * 1.06)
-        neck = capsule(x, y, 0, -0.3, 0.35, 0.5, 0.5 + hair, thick * .9)
+        neck = capsule(x, y, 0, -0.3, 0.35, 0.5, 0.5 + hair, thick * 0.9)
         return smooth_union(smooth_union(trunk, chest, 0.2), neck, 0.3)
 
     def paint(x, y, depth, fur):
         down = ramp(0.55 - thick, 0.6 + thick, y)
         return animal.coat.paint_body(x, y, torso=((1.0 - down * 0.8) * ramp(-0.3, 0.7, x), down))
 
-    lay_part(animal.canvas, animal.body_frame, (-0.7 - thick, -1.0, rump + 0.4 + thick, 0.8 + thick * 1.1 + hair), distance, paint,
-             bevel=0.6 * breed.body_w, **body_style(animal))
+    lay_part(
+        animal.canvas,
+        animal.body_frame,
+        (-0.7 - thick, -1.0, rump + 0.4 + thick, 0.8 + thick * 1.1 + hair),
+        distance,
+        paint,
+        bevel=0.6 * breed.body_w,
+        **body_style(animal),
+    )
     for joints, radii, paw, shade in legs[2:]:
         draw_leg(animal, joints, radii, paw, (0.4, 1 / ground(animal)), melt=(0.35, 1.05))
 
 # %% ../../nbs/paperpets/body.ipynb #body-025
-def draw_lying(animal:Animal):
+def draw_lying(animal: Animal):
     "An animal that lies across the picture with its forepaws before it."
     breed, hair, low = animal.breed, fluff(animal), 1.75
     width = breed.body_w
     draw_tail(animal)
 
     def distance(x, y):
-        trunk = ellipse(x, y, 0.95, 1.05, 1.55 + hair, 0.72 * width ** .4 + hair)
-        rump = ellipse(x, y, 1.85, 1.10, 0.72 * width ** .6 + hair, 0.66 + hair)
-        neck = capsule(x, y, 0, -0.3, 0.1, 0.7, 0.52 + hair, 0.75 * width ** .5 + hair)
+        trunk = ellipse(x, y, 0.95, 1.05, 1.55 + hair, 0.72 * width**0.4 + hair)
+        rump = ellipse(x, y, 1.85, 1.10, 0.72 * width**0.6 + hair, 0.66 + hair)
+        neck = capsule(x, y, 0, -0.3, 0.1, 0.7, 0.52 + hair, 0.75 * width**0.5 + hair)
         return smooth_union(smooth_union(trunk, rump, 0.2), neck, 0.25)
 
     def paint(x, y, depth, fur):
         down = ramp(0.1, 1.8, y)
         return animal.coat.paint_body(x, y, torso=((1.05 - down * 0.8) * ramp(-0.3, 0.8, x), down))
 
-    lay_part(animal.canvas, animal.body_frame, (-1.3 - hair, -1.1, 3.0 + hair, 2.1 + hair), distance, paint, bevel=0.6, **body_style(animal))
+    lay_part(
+        animal.canvas,
+        animal.body_frame,
+        (-1.3 - hair, -1.1, 3.0 + hair, 2.1 + hair),
+        distance,
+        paint,
+        bevel=0.6,
+        **body_style(animal),
+    )
     pattern = 0.4, 1 / low
-    draw_leg(animal, [(2.05, 1.12), (1.72, 1.30)], [0.55 * width ** .4 + hair * .5, 0.44], torso=pattern, melt=(0.55, 1.0))
-    draw_leg(animal, [(1.95, low - 0.10), (1.45, low - 0.06)], [0.17, 0.16], (1.28, low - 0.06, 0.27, 0.17), pattern)
+    draw_leg(
+        animal,
+        [(2.05, 1.12), (1.72, 1.30)],
+        [0.55 * width**0.4 + hair * 0.5, 0.44],
+        torso=pattern,
+        melt=(0.55, 1.0),
+    )
+    draw_leg(
+        animal,
+        [(1.95, low - 0.10), (1.45, low - 0.06)],
+        [0.17, 0.16],
+        (1.28, low - 0.06, 0.27, 0.17),
+        pattern,
+    )
     thick = 0.21 + 0.04 * width
     for side in (1, -1):
         x0 = side * 0.42 - 0.10
-        draw_leg(animal, [(x0 * .9, 1.10), (x0, low - 0.1)], [thick, thick], (x0, low - 0.03, thick * 1.25, thick), (1, 1 / low),
-                 melt=(0.95, 1.65))
+        draw_leg(
+            animal,
+            [(x0 * 0.9, 1.10), (x0, low - 0.1)],
+            [thick, thick],
+            (x0, low - 0.03, thick * 1.25, thick),
+            (1, 1 / low),
+            melt=(0.95, 1.65),
+        )
 
 # %% ../../nbs/paperpets/body.ipynb #body-026
-def draw_curled(animal:Animal):
+def draw_curled(animal: Animal):
     "An animal curled up asleep; the head comes to lie on its paws."
     breed, hair = animal.breed, fluff(animal)
-    width = breed.body_w ** .5
+    width = breed.body_w**0.5
 
     def distance(x, y):
         back = ellipse(x, y, 1.40, 0.20, 1.80 + hair, 1.08 * width + hair)
-        return smooth_union(back, ellipse(x, y, 0.15, 0.55, 1.0 + hair, 0.70 + hair * .5), 0.3)
+        return smooth_union(back, ellipse(x, y, 0.15, 0.55, 1.0 + hair, 0.70 + hair * 0.5), 0.3)
 
     def paint(x, y, depth, fur):
         round_back = np.hypot((x - 1.3) * 0.5, (y - 0.9) * 0.75)
-        return animal.coat.paint_body(x, y, torso=(ramp(0.1, 0.8, round_back), ramp(-0.9, 1.4, y) * 0.8))
+        return animal.coat.paint_body(
+            x, y, torso=(ramp(0.1, 0.8, round_back), ramp(-0.9, 1.4, y) * 0.8)
+        )
 
-    lay_part(animal.canvas, animal.body_frame, (-1.2 - hair, -1.3 - hair, 3.6 + hair, 1.7 + hair), distance, paint, bevel=1.0,
-             shadow=0.35, **body_style(animal))
-    draw_leg(animal, [(2.25, 0.55), (1.85, 0.80)], [0.62 * width + hair * .4, 0.48], torso=(0.4, 0.6), melt=(-0.15, 0.45))
-    draw_leg(animal, [(1.95, 1.10), (1.45, 1.12)], [0.18, 0.17], (1.28, 1.12, 0.27, 0.18), (0.4, 0.6))
+    lay_part(
+        animal.canvas,
+        animal.body_frame,
+        (-1.2 - hair, -1.3 - hair, 3.6 + hair, 1.7 + hair),
+        distance,
+        paint,
+        bevel=1.0,
+        shadow=0.35,
+        **body_style(animal),
+    )
+    draw_leg(
+        animal,
+        [(2.25, 0.55), (1.85, 0.80)],
+        [0.62 * width + hair * 0.4, 0.48],
+        torso=(0.4, 0.6),
+        melt=(-0.15, 0.45),
+    )
+    draw_leg(
+        animal, [(1.95, 1.10), (1.45, 1.12)], [0.18, 0.17], (1.28, 1.12, 0.27, 0.18), (0.4, 0.6)
+    )
     draw_tail(animal)
     for x0 in (0.55, -0.25):
-        draw_leg(animal, [(x0 + 0.5, 0.95), (x0, 1.05)], [0.22, 0.21], (x0 - 0.12, 1.08, 0.30, 0.19), (0.4, 0.6))
+        draw_leg(
+            animal,
+            [(x0 + 0.5, 0.95), (x0, 1.05)],
+            [0.22, 0.21],
+            (x0 - 0.12, 1.08, 0.30, 0.19),
+            (0.4, 0.6),
+        )
 
 # %% ../../nbs/paperpets/body.ipynb #body-028
-DRAW_BODY = dict(bust=draw_sitting, sit=draw_sitting, stand=draw_standing, lie=draw_lying, curled=draw_curled,
-                 sit_side=draw_sitting_side, sit_back=draw_sitting_back)
+DRAW_BODY = dict(
+    bust=draw_sitting,
+    sit=draw_sitting,
+    stand=draw_standing,
+    lie=draw_lying,
+    curled=draw_curled,
+    sit_side=draw_sitting_side,
+    sit_back=draw_sitting_back,
+)
 
-def draw_body(animal:Animal):
+
+def draw_body(animal: Animal):
     "Draw tail, torso and legs for the animal's pose, and its collar."
     DRAW_BODY[animal.pose.body](animal)
     if animal.pose.collar and animal.pose.view == "front" and animal.pose.body != "curled":
         draw_collar(animal)
 
 # %% ../../nbs/paperpets/body.ipynb #body-029
-def draw_collar(animal:Animal):
+def draw_collar(animal: Animal):
     "A collar with a tag, unless a mane, a beard or heavy jowls hide it."
     breed, hidden = animal.breed, animal.breed.ruff or animal.breed.beard or animal.breed.jowl > 0.6
     if hidden:
         return
-    half = 0.58 * breed.body_w ** 0.5 + dict(silky=0.12, medium=0.05, wiry=0.08).get(breed.coat, 0.02)
+    half = 0.58 * breed.body_w**0.5 + dict(silky=0.12, medium=0.05, wiry=0.08).get(breed.coat, 0.02)
     top = 0.30 + 0.35 * breed.jowl
-    band = lambda x, y: np.maximum(np.abs(y - top - 0.20 * (1 - (x * (1 / half)) ** 2)) - 0.075, np.abs(x) - half)
-    lay_part(animal.canvas, animal.body_frame, (-half, top - .2, half, top + .4), band, flat_paint(hex_rgb(animal.pose.collar)),
-             coat="none", bevel=0.07, shadow=0.3, reach=0.06)
-    lay_part(animal.canvas, animal.body_frame, (-.2, top + .1, .2, top + .6), lambda x, y: ellipse(x, y, 0.02, top + 0.36, 0.095, 0.095),
-             flat_paint(hex_rgb("#e8c860")), coat="none", bevel=0.08, reach=0.05, gloss=0.5)
+    band = lambda x, y: np.maximum(
+        np.abs(y - top - 0.20 * (1 - (x * (1 / half)) ** 2)) - 0.075, np.abs(x) - half
+    )
+    lay_part(
+        animal.canvas,
+        animal.body_frame,
+        (-half, top - 0.2, half, top + 0.4),
+        band,
+        flat_paint(hex_rgb(animal.pose.collar)),
+        coat="none",
+        bevel=0.07,
+        shadow=0.3,
+        reach=0.06,
+    )
+    lay_part(
+        animal.canvas,
+        animal.body_frame,
+        (-0.2, top + 0.1, 0.2, top + 0.6),
+        lambda x, y: ellipse(x, y, 0.02, top + 0.36, 0.095, 0.095),
+        flat_paint(hex_rgb("#e8c860")),
+        coat="none",
+        bevel=0.08,
+        reach=0.05,
+        gloss=0.5,
+    )

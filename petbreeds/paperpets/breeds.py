@@ -13,77 +13,83 @@ from dataclasses import dataclass
 @dataclass(frozen=True, kw_only=True)
 class Marks:
     "What is painted on the animal, in order: marks as `name:colour`, separated by spaces."
-    face: str = ""            # marks on the head
-    body: str = ""            # marks on body and legs
+
+    face: str = ""  # marks on the head
+    body: str = ""  # marks on body and legs
     tail_colour: str = "a"
-    tail_rings: str = ""      # colour of rings round the tail, "" for none
-    tail_tip: str = ""        # colour of the tail's tip, "" for none
+    tail_rings: str = ""  # colour of rings round the tail, "" for none
+    tail_tip: str = ""  # colour of the tail's tip, "" for none
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-007
 @dataclass(frozen=True, kw_only=True)
 class Hair:
     "How long the hair is and where it hangs; sizes from 0, none, to about 1.5."
-    coat: str = "short"       # none, short, medium, long, fluffy, wiry, silky
-    wave: float = 0.0         # curls
-    wrinkle: float = 0.0      # folds of the skin on the forehead
-    ruff: float = 0.0         # mane behind the head
+
+    coat: str = "short"  # none, short, medium, long, fluffy, wiry, silky
+    wave: float = 0.0  # curls
+    wrinkle: float = 0.0  # folds of the skin on the forehead
+    ruff: float = 0.0  # mane behind the head
     ruff_colour: str = "a"
     beard: float = 0.0
     beard_colour: str = "a"
-    brows: float = 0.0        # bushy eyebrows
+    brows: float = 0.0  # bushy eyebrows
     brow_colour: str = "c"
-    curtain: float = 0.0      # hair parted on the skull, hanging down on both sides
+    curtain: float = 0.0  # hair parted on the skull, hanging down on both sides
     curtain_colour: str = "a"
-    bow: bool = False         # a topknot tied with a ribbon
+    bow: bool = False  # a topknot tied with a ribbon
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-009
 @dataclass(frozen=True, kw_only=True)
 class Skull:
     "The shape of the head, in units."
-    head_w: float = 1.0       # half the width
-    head_h: float = 0.88      # half the height
-    cheek: float = 0.50       # radius of the cheeks
-    cheek_y: float = 0.36     # their height, in heads below the middle
+
+    head_w: float = 1.0  # half the width
+    head_h: float = 0.88  # half the height
+    cheek: float = 0.50  # radius of the cheeks
+    cheek_y: float = 0.36  # their height, in heads below the middle
     muzzle_len: float = 0.15  # how far the muzzle stands out
     muzzle_w: float = 0.36
-    nose_y: float = 0.30      # in heads below the middle
+    nose_y: float = 0.30  # in heads below the middle
     nose_w: float = 0.13
     nose_colour: str = "#2a2224"
-    jowl: float = 0.0         # hanging lips
+    jowl: float = 0.0  # hanging lips
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-010
 @dataclass(frozen=True, kw_only=True)
 class Ears:
     "Where the ears sit and how they are carried; lengths in units, places in heads."
-    ear: str = "pricked"      # pricked, large, tufted, drop, longdrop, folded, button, rose
+
+    ear: str = "pricked"  # pricked, large, tufted, drop, longdrop, folded, button, rose
     ear_len: float = 0.80
-    ear_w: float = 0.42       # half the width at the base
+    ear_w: float = 0.42  # half the width at the base
     ear_x: float = 0.60
     ear_y: float = -0.50
-    ear_tilt: float = 0.38    # outwards from upright, radians
-    ear_round: float = 0.75   # below 1 rounded, 1 with straight sides
+    ear_tilt: float = 0.38  # outwards from upright, radians
+    ear_round: float = 0.75  # below 1 rounded, 1 with straight sides
     ear_colour: str = "a"
-    ear_tip: str = ""         # colour of the tip, "" for none
+    ear_tip: str = ""  # colour of the tip, "" for none
     inner_colour: str = "#d9a39a"
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-011
 @dataclass(frozen=True, kw_only=True)
 class Eyes:
     "Size in units, place in heads."
-    eye: str = "almond"       # round, almond, droopy
+
+    eye: str = "almond"  # round, almond, droopy
     eye_size: float = 0.20
     eye_x: float = 0.43
     eye_y: float = -0.06
-    eye_tilt: float = 0.18    # outer corners up, radians
+    eye_tilt: float = 0.18  # outer corners up, radians
     eye_colour: str = "#d9b23a"
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-012
 @dataclass(frozen=True, kw_only=True)
 class Build:
     "The body behind the head."
-    body_w: float = 0.95      # against an average body
-    leg: float = 1.0          # length against an average leg
-    tail: str = "slim"        # slim, whip, bushy, curl, stub
+
+    body_w: float = 0.95  # against an average body
+    leg: float = 1.0  # length against an average leg
+    tail: str = "slim"  # slim, whip, bushy, curl, stub
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-014
 KINDS = dict(  # the words that a gene may be
@@ -98,14 +104,18 @@ KINDS = dict(  # the words that a gene may be
 @dataclass(frozen=True)
 class Breed(Build, Eyes, Ears, Skull, Hair, Marks):
     "All that the renderer knows of a breed. Raises ValueError for a word it does not know."
+
     name: str
-    species: str     # cat or dog
+    species: str  # cat or dog
     palettes: tuple  # one or more of "#aaaaaa #bbbbbb ...": the colours a, b, c, d
 
     def __post_init__(self):
         for gene, words in KINDS.items():
             if getattr(self, gene) not in words:
-                raise ValueError(f"breed {self.name!r}: {gene} is {getattr(self, gene)!r}, expected one of {', '.join(words)}")
+                raise ValueError(
+                    f"breed {self.name!r}: {gene} is {getattr(self, gene)!r}, "
+                    f"expected one of {', '.join(words)}"
+                )
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-017
 BREEDS = {}  # name -> Breed
@@ -118,174 +128,917 @@ def add_breed(breed):  # `Breed`
     BREEDS[breed.name] = breed
 
 
-def add_cat(name,      # as in file names
-            palettes,  # tuple of "#aaaaaa #bbbbbb ..."
-            **genes):  # fields of `Breed`
+def add_cat(
+    name,  # as in file names
+    palettes,  # tuple of "#aaaaaa #bbbbbb ..."
+    **genes,  # fields of `Breed`
+):
     "A cat: what `genes` does not say is an average cat's."
     add_breed(Breed(name, "cat", palettes, **(dict(nose_colour="#c98a84") | genes)))
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-018
-DOG = dict(head_w=0.90, head_h=0.84, cheek=0.40, cheek_y=0.16, muzzle_len=0.5, muzzle_w=0.40, nose_y=0.46, nose_w=0.20,  # an average dog
-           ear="drop", ear_len=0.85, ear_w=0.34, ear_x=0.80, ear_y=-0.42, ear_tilt=0.16, eye="round", eye_size=0.145,
-           eye_x=0.40, eye_y=-0.10, eye_tilt=0.0, eye_colour="#6b3d1c", body_w=1.0, tail="whip")
+DOG = dict(
+    head_w=0.90,
+    head_h=0.84,
+    cheek=0.40,
+    cheek_y=0.16,
+    muzzle_len=0.5,
+    muzzle_w=0.40,
+    nose_y=0.46,
+    nose_w=0.20,  # an average dog
+    ear="drop",
+    ear_len=0.85,
+    ear_w=0.34,
+    ear_x=0.80,
+    ear_y=-0.42,
+    ear_tilt=0.16,
+    eye="round",
+    eye_size=0.145,
+    eye_x=0.40,
+    eye_y=-0.10,
+    eye_tilt=0.0,
+    eye_colour="#6b3d1c",
+    body_w=1.0,
+    tail="whip",
+)
 
 
-def add_dog(name,      # as in file names
-            palettes,  # tuple of "#aaaaaa #bbbbbb ..."
-            **genes):  # fields of `Breed`
+def add_dog(
+    name,  # as in file names
+    palettes,  # tuple of "#aaaaaa #bbbbbb ..."
+    **genes,  # fields of `Breed`
+):
     "A dog: what `genes` does not say is an average dog's."
     add_breed(Breed(name, "dog", palettes, **(DOG | genes)))
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-021
-add_cat("Abyssinian", ("#b8743c #5a3018 #e6bd8a", "#a9612f #4d2814 #e0b483"),
-        face="ticking:b crown:b tabby_m:b chin:c eye_rings:c", body="ticking:b saddle:b belly:c", ear="large", ear_len=1.05, ear_w=0.50,
-        ear_x=0.62, ear_tilt=0.42, head_w=0.88, head_h=0.86, cheek=0.40, body_w=0.74, leg=1.2, eye_colour="#c9b03a", eye_size=0.22,
-        inner_colour="#dba888", ear_tip="b")
-add_cat("Bengal", ("#d49a52 #45260f #f2dcb4 #8a5423", "#c88a44 #3c200e #ecd3a8 #7a4920"),
-        face="tabby:b cheek_spots:b chin:c", body="belly:c rosette_hearts:d rosettes:b", head_w=0.93, head_h=0.86, cheek=0.44,
-        muzzle_w=0.40, ear_len=0.66, ear_w=0.38, ear_round=0.6, body_w=0.88, leg=1.1, eye_colour="#8fb04a", nose_colour="#b5664f",
-        eye_size=0.21, tail_rings="b")
-add_cat("Egyptian_Mau", ("#c9c6bf #38363a #ecebe6", "#c4ae8c #40301f #ece0c8"),
-        face="tabby:b cheek_spots:b chin:c", body="belly:c spots:b rings:b", head_w=0.90, head_h=0.84, cheek=0.42, ear_len=0.80, ear_w=0.42,
-        body_w=0.76, leg=1.15, eye_colour="#a6c84e", eye_size=0.235, eye="round", nose_colour="#b26a5c", tail_rings="b")
-add_cat("Maine_Coon", ("#9c7447 #372516 #e3cfae", "#c8803a #8a4a1c #f4dfc0", "#8e8b88 #2f2d30 #e4e1dc"),
-        face="tabby:b muzzle:c chin:c", body="stripes:b chest:c", coat="long", ruff=1.15, ruff_colour="c", ear="tufted", ear_len=1.00,
-        ear_w=0.40, ear_x=0.50, ear_tilt=0.20, ear_round=0.9, muzzle_w=0.46, muzzle_len=0.24, head_w=0.96, head_h=0.92, cheek=0.46,
-        nose_y=0.34, eye_colour="#cfae3c", tail="bushy", body_w=1.08, nose_colour="#b3746a", ear_tip="b", tail_rings="b")
+add_cat(
+    "Abyssinian",
+    ("#b8743c #5a3018 #e6bd8a", "#a9612f #4d2814 #e0b483"),
+    face="ticking:b crown:b tabby_m:b chin:c eye_rings:c",
+    body="ticking:b saddle:b belly:c",
+    ear="large",
+    ear_len=1.05,
+    ear_w=0.50,
+    ear_x=0.62,
+    ear_tilt=0.42,
+    head_w=0.88,
+    head_h=0.86,
+    cheek=0.40,
+    body_w=0.74,
+    leg=1.2,
+    eye_colour="#c9b03a",
+    eye_size=0.22,
+    inner_colour="#dba888",
+    ear_tip="b",
+)
+add_cat(
+    "Bengal",
+    ("#d49a52 #45260f #f2dcb4 #8a5423", "#c88a44 #3c200e #ecd3a8 #7a4920"),
+    face="tabby:b cheek_spots:b chin:c",
+    body="belly:c rosette_hearts:d rosettes:b",
+    head_w=0.93,
+    head_h=0.86,
+    cheek=0.44,
+    muzzle_w=0.40,
+    ear_len=0.66,
+    ear_w=0.38,
+    ear_round=0.6,
+    body_w=0.88,
+    leg=1.1,
+    eye_colour="#8fb04a",
+    nose_colour="#b5664f",
+    eye_size=0.21,
+    tail_rings="b",
+)
+add_cat(
+    "Egyptian_Mau",
+    ("#c9c6bf #38363a #ecebe6", "#c4ae8c #40301f #ece0c8"),
+    face="tabby:b cheek_spots:b chin:c",
+    body="belly:c spots:b rings:b",
+    head_w=0.90,
+    head_h=0.84,
+    cheek=0.42,
+    ear_len=0.80,
+    ear_w=0.42,
+    body_w=0.76,
+    leg=1.15,
+    eye_colour="#a6c84e",
+    eye_size=0.235,
+    eye="round",
+    nose_colour="#b26a5c",
+    tail_rings="b",
+)
+add_cat(
+    "Maine_Coon",
+    ("#9c7447 #372516 #e3cfae", "#c8803a #8a4a1c #f4dfc0", "#8e8b88 #2f2d30 #e4e1dc"),
+    face="tabby:b muzzle:c chin:c",
+    body="stripes:b chest:c",
+    coat="long",
+    ruff=1.15,
+    ruff_colour="c",
+    ear="tufted",
+    ear_len=1.00,
+    ear_w=0.40,
+    ear_x=0.50,
+    ear_tilt=0.20,
+    ear_round=0.9,
+    muzzle_w=0.46,
+    muzzle_len=0.24,
+    head_w=0.96,
+    head_h=0.92,
+    cheek=0.46,
+    nose_y=0.34,
+    eye_colour="#cfae3c",
+    tail="bushy",
+    body_w=1.08,
+    nose_colour="#b3746a",
+    ear_tip="b",
+    tail_rings="b",
+)
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-023
-add_cat("Birman", ("#eadcc4 #5a4436 #ffffff", "#e8e0d4 #77757f #ffffff"),
-        face="points:b", body="points:b gloves:c", coat="long", ruff=0.95, head_w=0.98, cheek=0.50, ear_colour="b", ear_len=0.66,
-        ear_w=0.42, eye_colour="#4f86d8", eye="round", eye_size=0.20, nose_colour="#5a3b36", tail="bushy", tail_colour="b",
-        inner_colour="#a88a80")
-add_cat("Ragdoll", ("#efe4d2 #6d584b #ffffff", "#ece6e0 #62636f #ffffff"),
-        face="points:b inverted_v:c", body="saddle:b chest:c gloves:c", coat="long", ruff=1.1, ruff_colour="c", head_w=1.06, head_h=0.90,
-        cheek=0.54, ear_colour="b", ear_len=0.62, ear_w=0.42, ear_round=0.6, eye_colour="#5a9be6", eye_size=0.21, nose_colour="#d99a94",
-        tail="bushy", tail_colour="b", body_w=1.12, inner_colour="#c9aaa2")
-add_cat("Siamese", ("#eadbc0 #3d2c26 #f6ecda", "#ece6de #6a6a78 #f6f2ec"),
-        face="points:b", body="points:b", head_w=0.82, head_h=0.92, cheek=0.32, cheek_y=0.4, muzzle_len=0.30, muzzle_w=0.30, nose_y=0.40,
-        ear="large", ear_len=1.12, ear_w=0.54, ear_x=0.62, ear_tilt=0.55, ear_round=0.9, ear_colour="b", eye_colour="#4c8df0",
-        eye_size=0.19, eye_tilt=0.34, nose_colour="#33241f", body_w=0.66, leg=1.25, tail="slim", tail_colour="b", inner_colour="#8c6c62")
+add_cat(
+    "Birman",
+    ("#eadcc4 #5a4436 #ffffff", "#e8e0d4 #77757f #ffffff"),
+    face="points:b",
+    body="points:b gloves:c",
+    coat="long",
+    ruff=0.95,
+    head_w=0.98,
+    cheek=0.50,
+    ear_colour="b",
+    ear_len=0.66,
+    ear_w=0.42,
+    eye_colour="#4f86d8",
+    eye="round",
+    eye_size=0.20,
+    nose_colour="#5a3b36",
+    tail="bushy",
+    tail_colour="b",
+    inner_colour="#a88a80",
+)
+add_cat(
+    "Ragdoll",
+    ("#efe4d2 #6d584b #ffffff", "#ece6e0 #62636f #ffffff"),
+    face="points:b inverted_v:c",
+    body="saddle:b chest:c gloves:c",
+    coat="long",
+    ruff=1.1,
+    ruff_colour="c",
+    head_w=1.06,
+    head_h=0.90,
+    cheek=0.54,
+    ear_colour="b",
+    ear_len=0.62,
+    ear_w=0.42,
+    ear_round=0.6,
+    eye_colour="#5a9be6",
+    eye_size=0.21,
+    nose_colour="#d99a94",
+    tail="bushy",
+    tail_colour="b",
+    body_w=1.12,
+    inner_colour="#c9aaa2",
+)
+add_cat(
+    "Siamese",
+    ("#eadbc0 #3d2c26 #f6ecda", "#ece6de #6a6a78 #f6f2ec"),
+    face="points:b",
+    body="points:b",
+    head_w=0.82,
+    head_h=0.92,
+    cheek=0.32,
+    cheek_y=0.4,
+    muzzle_len=0.30,
+    muzzle_w=0.30,
+    nose_y=0.40,
+    ear="large",
+    ear_len=1.12,
+    ear_w=0.54,
+    ear_x=0.62,
+    ear_tilt=0.55,
+    ear_round=0.9,
+    ear_colour="b",
+    eye_colour="#4c8df0",
+    eye_size=0.19,
+    eye_tilt=0.34,
+    nose_colour="#33241f",
+    body_w=0.66,
+    leg=1.25,
+    tail="slim",
+    tail_colour="b",
+    inner_colour="#8c6c62",
+)
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-025
-add_cat("Bombay", ("#242226 #3a363c #141215",),
-        head_w=0.98, cheek=0.48, eye="round", eye_colour="#e08a1e", eye_size=0.23, nose_colour="#1a1517", inner_colour="#4a3c40",
-        ear_len=0.72, ear_round=0.65, body_w=0.86)
-add_cat("British_Shorthair", ("#8b929e #6d7480 #a4abb5", "#868c98 #676e7a #a0a7b2"),
-        head_w=1.10, head_h=0.90, cheek=0.60, muzzle_w=0.42, ear_len=0.58, ear_w=0.42, ear_x=0.70, ear_tilt=0.55, ear_round=0.6,
-        eye="round", eye_size=0.25, eye_colour="#e08f2a", nose_colour="#5f626c", body_w=1.12, leg=0.85, inner_colour="#a9a0a6")
-add_cat("Persian", ("#f4eee4 #e0d2bf #ffffff", "#e9bd84 #cf9452 #f8e6cc", "#9aa0aa #7f858f #b9bec6"),
-        coat="fluffy", ruff=1.3, head_w=1.10, head_h=0.92, cheek=0.60, muzzle_len=0.02, muzzle_w=0.36, nose_y=0.10, ear_len=0.42,
-        ear_w=0.32, ear_x=0.74, ear_tilt=0.7, ear_round=0.55, eye="round", eye_size=0.26, eye_x=0.47, eye_y=0.02, eye_colour="#df8a28",
-        tail="bushy", body_w=1.2, leg=0.72, nose_w=0.11)
-add_cat("Russian_Blue", ("#8e99a8 #6f7a89 #aab4c0", "#87929f #68737f #a6b0ba"),
-        head_w=0.90, head_h=0.86, cheek=0.38, cheek_y=0.38, ear="large", ear_len=0.92, ear_w=0.46, ear_x=0.60, ear_tilt=0.34,
-        eye_size=0.215, eye_colour="#7dbb4c", nose_colour="#565a66", body_w=0.76, leg=1.15, inner_colour="#b9a5ab")
-add_cat("Sphynx", ("#e6b9a4 #c98f7c #f3d3c4", "#d8b2a6 #9b7f80 #ecd2c8"),
-        coat="none", wrinkle=1.0, head_w=0.88, head_h=0.90, cheek=0.42, ear="large", ear_len=1.22, ear_w=0.62, ear_x=0.66, ear_tilt=0.50,
-        ear_round=0.65, eye_size=0.25, eye_colour="#b7cf6a", eye_tilt=0.28, nose_colour="#d48d84", body_w=0.74, leg=1.1, tail="whip",
-        inner_colour="#e59d90", face="blush:b", body="folds:b")
+add_cat(
+    "Bombay",
+    ("#242226 #3a363c #141215",),
+    head_w=0.98,
+    cheek=0.48,
+    eye="round",
+    eye_colour="#e08a1e",
+    eye_size=0.23,
+    nose_colour="#1a1517",
+    inner_colour="#4a3c40",
+    ear_len=0.72,
+    ear_round=0.65,
+    body_w=0.86,
+)
+add_cat(
+    "British_Shorthair",
+    ("#8b929e #6d7480 #a4abb5", "#868c98 #676e7a #a0a7b2"),
+    head_w=1.10,
+    head_h=0.90,
+    cheek=0.60,
+    muzzle_w=0.42,
+    ear_len=0.58,
+    ear_w=0.42,
+    ear_x=0.70,
+    ear_tilt=0.55,
+    ear_round=0.6,
+    eye="round",
+    eye_size=0.25,
+    eye_colour="#e08f2a",
+    nose_colour="#5f626c",
+    body_w=1.12,
+    leg=0.85,
+    inner_colour="#a9a0a6",
+)
+add_cat(
+    "Persian",
+    ("#f4eee4 #e0d2bf #ffffff", "#e9bd84 #cf9452 #f8e6cc", "#9aa0aa #7f858f #b9bec6"),
+    coat="fluffy",
+    ruff=1.3,
+    head_w=1.10,
+    head_h=0.92,
+    cheek=0.60,
+    muzzle_len=0.02,
+    muzzle_w=0.36,
+    nose_y=0.10,
+    ear_len=0.42,
+    ear_w=0.32,
+    ear_x=0.74,
+    ear_tilt=0.7,
+    ear_round=0.55,
+    eye="round",
+    eye_size=0.26,
+    eye_x=0.47,
+    eye_y=0.02,
+    eye_colour="#df8a28",
+    tail="bushy",
+    body_w=1.2,
+    leg=0.72,
+    nose_w=0.11,
+)
+add_cat(
+    "Russian_Blue",
+    ("#8e99a8 #6f7a89 #aab4c0", "#87929f #68737f #a6b0ba"),
+    head_w=0.90,
+    head_h=0.86,
+    cheek=0.38,
+    cheek_y=0.38,
+    ear="large",
+    ear_len=0.92,
+    ear_w=0.46,
+    ear_x=0.60,
+    ear_tilt=0.34,
+    eye_size=0.215,
+    eye_colour="#7dbb4c",
+    nose_colour="#565a66",
+    body_w=0.76,
+    leg=1.15,
+    inner_colour="#b9a5ab",
+)
+add_cat(
+    "Sphynx",
+    ("#e6b9a4 #c98f7c #f3d3c4", "#d8b2a6 #9b7f80 #ecd2c8"),
+    coat="none",
+    wrinkle=1.0,
+    head_w=0.88,
+    head_h=0.90,
+    cheek=0.42,
+    ear="large",
+    ear_len=1.22,
+    ear_w=0.62,
+    ear_x=0.66,
+    ear_tilt=0.50,
+    ear_round=0.65,
+    eye_size=0.25,
+    eye_colour="#b7cf6a",
+    eye_tilt=0.28,
+    nose_colour="#d48d84",
+    body_w=0.74,
+    leg=1.1,
+    tail="whip",
+    inner_colour="#e59d90",
+    face="blush:b",
+    body="folds:b",
+)
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-027
-add_dog("american_bulldog", ("#f3ece2 #a5693d #f3ece2", "#f3ece2 #6d5a4c #f3ece2"),
-        face="patch:b", body="patches:b", head_w=1.06, head_h=0.88, cheek=0.56, muzzle_len=0.38, muzzle_w=0.54, jowl=0.45, ear="button",
-        ear_len=0.52, ear_w=0.34, ear_colour="b", eye_size=0.125, body_w=1.35, nose_w=0.22, wrinkle=0.35)
-add_dog("american_pit_bull_terrier", ("#a8683a #f3ebe0 #7a4526", "#8a8f98 #f3ebe0 #6b7078", "#c99a62 #f3ebe0 #8a623a"),
-        face="blaze:b", body="chest:b gloves:b", head_w=0.96, head_h=0.86, cheek=0.50, muzzle_len=0.45, muzzle_w=0.45, jowl=0.18,
-        ear="rose", ear_len=0.66, ear_w=0.30, eye_size=0.13, eye="almond", body_w=1.18, nose_w=0.20, nose_colour="#5c3a34", tail_tip="b")
-add_dog("boxer", ("#c28a4e #3b302c #f6efe6", "#a86a36 #3b302c #f6efe6"),
-        face="mask:b short_blaze:c", body="chest:c gloves:c", ear="folded", ear_len=0.66, ear_w=0.33, ear_x=0.78, ear_y=-0.58, head_w=0.92,
-        head_h=0.88, muzzle_len=0.30, muzzle_w=0.56, jowl=0.52, nose_y=0.34, wrinkle=0.55, body_w=1.10, leg=1.15, tail="stub", nose_w=0.21)
-add_dog("staffordshire_bull_terrier", ("#5c4434 #2a201c #f1e8dc", "#6f757f #575d67 #f1e8dc", "#8f4a28 #5e2e18 #f1e8dc"),
-        face="brindle:b", body="brindle:b chest_spot:c", head_w=1.04, head_h=0.84, cheek=0.54, muzzle_len=0.34, muzzle_w=0.48, jowl=0.22,
-        ear="rose", ear_len=0.62, ear_w=0.30, eye_size=0.135, body_w=1.28, leg=0.85, nose_w=0.21)
+add_dog(
+    "american_bulldog",
+    ("#f3ece2 #a5693d #f3ece2", "#f3ece2 #6d5a4c #f3ece2"),
+    face="patch:b",
+    body="patches:b",
+    head_w=1.06,
+    head_h=0.88,
+    cheek=0.56,
+    muzzle_len=0.38,
+    muzzle_w=0.54,
+    jowl=0.45,
+    ear="button",
+    ear_len=0.52,
+    ear_w=0.34,
+    ear_colour="b",
+    eye_size=0.125,
+    body_w=1.35,
+    nose_w=0.22,
+    wrinkle=0.35,
+)
+add_dog(
+    "american_pit_bull_terrier",
+    ("#a8683a #f3ebe0 #7a4526", "#8a8f98 #f3ebe0 #6b7078", "#c99a62 #f3ebe0 #8a623a"),
+    face="blaze:b",
+    body="chest:b gloves:b",
+    head_w=0.96,
+    head_h=0.86,
+    cheek=0.50,
+    muzzle_len=0.45,
+    muzzle_w=0.45,
+    jowl=0.18,
+    ear="rose",
+    ear_len=0.66,
+    ear_w=0.30,
+    eye_size=0.13,
+    eye="almond",
+    body_w=1.18,
+    nose_w=0.20,
+    nose_colour="#5c3a34",
+    tail_tip="b",
+)
+add_dog(
+    "boxer",
+    ("#c28a4e #3b302c #f6efe6", "#a86a36 #3b302c #f6efe6"),
+    face="mask:b short_blaze:c",
+    body="chest:c gloves:c",
+    ear="folded",
+    ear_len=0.66,
+    ear_w=0.33,
+    ear_x=0.78,
+    ear_y=-0.58,
+    head_w=0.92,
+    head_h=0.88,
+    muzzle_len=0.30,
+    muzzle_w=0.56,
+    jowl=0.52,
+    nose_y=0.34,
+    wrinkle=0.55,
+    body_w=1.10,
+    leg=1.15,
+    tail="stub",
+    nose_w=0.21,
+)
+add_dog(
+    "staffordshire_bull_terrier",
+    ("#5c4434 #2a201c #f1e8dc", "#6f757f #575d67 #f1e8dc", "#8f4a28 #5e2e18 #f1e8dc"),
+    face="brindle:b",
+    body="brindle:b chest_spot:c",
+    head_w=1.04,
+    head_h=0.84,
+    cheek=0.54,
+    muzzle_len=0.34,
+    muzzle_w=0.48,
+    jowl=0.22,
+    ear="rose",
+    ear_len=0.62,
+    ear_w=0.30,
+    eye_size=0.135,
+    body_w=1.28,
+    leg=0.85,
+    nose_w=0.21,
+)
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-029
-add_dog("basset_hound", ("#a8683a #f6efe4 #2c2320",),
-        face="crown:c blaze:b muzzle:b", body="saddle:c chest:b gloves:b", ear="longdrop", ear_len=1.65, ear_w=0.42, ear_x=0.84,
-        ear_y=-0.22, head_w=0.82, head_h=0.90, cheek=0.38, muzzle_len=0.78, muzzle_w=0.44, jowl=0.62, nose_y=0.60, eye="droopy",
-        eye_size=0.15, body_w=1.2, leg=0.45, tail="whip", nose_w=0.23, wrinkle=0.4, tail_tip="b")
-add_dog("beagle", ("#b5743c #f7f0e6 #2b2421",),
-        face="blaze:b muzzle:b", body="saddle:c chest:b gloves:b", ear_len=0.98, ear_w=0.37, ear_x=0.82, ear_y=-0.40, head_w=0.86,
-        muzzle_len=0.52, muzzle_w=0.38, jowl=0.12, eye_size=0.165, tail="whip", body_w=0.96, tail_tip="b")
-add_dog("english_cocker_spaniel", ("#c07a38 #d79a58 #e6b878", "#2a2523 #3a3330 #46403c", "#8d8f98 #2c2c34 #cfd2d8"),
-        body="roan:b", coat="medium", wave=1.0, ear="longdrop", ear_len=1.45, ear_w=0.50, ear_x=0.82, ear_y=-0.10, ear_colour="b",
-        head_w=0.80, head_h=0.90, muzzle_len=0.62, muzzle_w=0.39, jowl=0.22, eye_size=0.165, body_w=0.98, tail="stub")
-add_dog("english_setter", ("#f5f1ea #46464e #f5f1ea", "#f5f1ea #b9763c #f5f1ea"),
-        face="ticking:b eye_patches:b", body="flecks:b", coat="medium", wave=0.6, ear="longdrop", ear_len=1.25, ear_w=0.38, ear_x=0.80,
-        ear_y=-0.20, ear_colour="b", head_w=0.76, head_h=0.88, muzzle_len=0.85, muzzle_w=0.38, jowl=0.3, nose_y=0.64, eye_size=0.145,
-        body_w=0.92, leg=1.2, tail="bushy")
-add_dog("german_shorthaired", ("#5b3826 #efe8de #44291c",),
-        body="cape:b flecks:a", ear="drop", ear_len=1.0, ear_w=0.37, ear_x=0.80, ear_y=-0.36, head_w=0.80, head_h=0.86, muzzle_len=0.80,
-        muzzle_w=0.39, jowl=0.22, nose_y=0.62, eye_colour="#8f5a26", nose_colour="#4a2d26", body_w=0.96, leg=1.25, tail="stub")
+add_dog(
+    "basset_hound",
+    ("#a8683a #f6efe4 #2c2320",),
+    face="crown:c blaze:b muzzle:b",
+    body="saddle:c chest:b gloves:b",
+    ear="longdrop",
+    ear_len=1.65,
+    ear_w=0.42,
+    ear_x=0.84,
+    ear_y=-0.22,
+    head_w=0.82,
+    head_h=0.90,
+    cheek=0.38,
+    muzzle_len=0.78,
+    muzzle_w=0.44,
+    jowl=0.62,
+    nose_y=0.60,
+    eye="droopy",
+    eye_size=0.15,
+    body_w=1.2,
+    leg=0.45,
+    tail="whip",
+    nose_w=0.23,
+    wrinkle=0.4,
+    tail_tip="b",
+)
+add_dog(
+    "beagle",
+    ("#b5743c #f7f0e6 #2b2421",),
+    face="blaze:b muzzle:b",
+    body="saddle:c chest:b gloves:b",
+    ear_len=0.98,
+    ear_w=0.37,
+    ear_x=0.82,
+    ear_y=-0.40,
+    head_w=0.86,
+    muzzle_len=0.52,
+    muzzle_w=0.38,
+    jowl=0.12,
+    eye_size=0.165,
+    tail="whip",
+    body_w=0.96,
+    tail_tip="b",
+)
+add_dog(
+    "english_cocker_spaniel",
+    ("#c07a38 #d79a58 #e6b878", "#2a2523 #3a3330 #46403c", "#8d8f98 #2c2c34 #cfd2d8"),
+    body="roan:b",
+    coat="medium",
+    wave=1.0,
+    ear="longdrop",
+    ear_len=1.45,
+    ear_w=0.50,
+    ear_x=0.82,
+    ear_y=-0.10,
+    ear_colour="b",
+    head_w=0.80,
+    head_h=0.90,
+    muzzle_len=0.62,
+    muzzle_w=0.39,
+    jowl=0.22,
+    eye_size=0.165,
+    body_w=0.98,
+    tail="stub",
+)
+add_dog(
+    "english_setter",
+    ("#f5f1ea #46464e #f5f1ea", "#f5f1ea #b9763c #f5f1ea"),
+    face="ticking:b eye_patches:b",
+    body="flecks:b",
+    coat="medium",
+    wave=0.6,
+    ear="longdrop",
+    ear_len=1.25,
+    ear_w=0.38,
+    ear_x=0.80,
+    ear_y=-0.20,
+    ear_colour="b",
+    head_w=0.76,
+    head_h=0.88,
+    muzzle_len=0.85,
+    muzzle_w=0.38,
+    jowl=0.3,
+    nose_y=0.64,
+    eye_size=0.145,
+    body_w=0.92,
+    leg=1.2,
+    tail="bushy",
+)
+add_dog(
+    "german_shorthaired",
+    ("#5b3826 #efe8de #44291c",),
+    body="cape:b flecks:a",
+    ear="drop",
+    ear_len=1.0,
+    ear_w=0.37,
+    ear_x=0.80,
+    ear_y=-0.36,
+    head_w=0.80,
+    head_h=0.86,
+    muzzle_len=0.80,
+    muzzle_w=0.39,
+    jowl=0.22,
+    nose_y=0.62,
+    eye_colour="#8f5a26",
+    nose_colour="#4a2d26",
+    body_w=0.96,
+    leg=1.25,
+    tail="stub",
+)
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-031
-add_dog("great_pyrenees", ("#f7f3ea #e4d8c2 #ffffff",),
-        face="blush:b", coat="fluffy", ruff=1.05, ear_len=0.72, ear_w=0.34, ear_x=0.86, ear_y=-0.42, ear_colour="b", head_w=0.98,
-        head_h=0.90, cheek=0.46, muzzle_len=0.58, muzzle_w=0.42, jowl=0.2, eye_size=0.145, eye="droopy", body_w=1.35, tail="bushy")
-add_dog("leonberger", ("#b5803f #382c26 #d9b070", "#a66a33 #382c26 #cf9d60"),
-        face="big_mask:b", body="saddle:d", coat="long", ruff=1.30, ruff_colour="c", ear_len=0.80, ear_w=0.40, ear_x=0.86, ear_y=-0.42,
-        ear_colour="b", head_w=0.96, head_h=0.90, muzzle_len=0.62, muzzle_w=0.44, jowl=0.3, eye_size=0.125, body_w=1.35, tail="bushy")
-add_dog("newfoundland", ("#27242a #3a363d #1b191d", "#4a3023 #5d4031 #38231a"),
-        coat="fluffy", ruff=0.95, ear_len=0.74, ear_w=0.38, ear_x=0.90, ear_y=-0.38, head_w=1.06, head_h=0.92, cheek=0.52, muzzle_len=0.50,
-        muzzle_w=0.52, jowl=0.5, eye_size=0.14, eye="droopy", body_w=1.45, tail="bushy")
-add_dog("saint_bernard", ("#a65f30 #f7f1e8 #2d2320",),
-        face="goggles:c blaze:b muzzle:b", body="wide_patches:b chest:b gloves:b", coat="medium", ear_len=0.82, ear_w=0.40, ear_x=0.86,
-        ear_y=-0.46, ear_colour="d", head_w=1.06, head_h=0.90, cheek=0.52, muzzle_len=0.48, muzzle_w=0.52, jowl=0.66, eye="droopy",
-        eye_size=0.135, wrinkle=0.35, body_w=1.45, tail="bushy", nose_w=0.23, tail_tip="b")
+add_dog(
+    "great_pyrenees",
+    ("#f7f3ea #e4d8c2 #ffffff",),
+    face="blush:b",
+    coat="fluffy",
+    ruff=1.05,
+    ear_len=0.72,
+    ear_w=0.34,
+    ear_x=0.86,
+    ear_y=-0.42,
+    ear_colour="b",
+    head_w=0.98,
+    head_h=0.90,
+    cheek=0.46,
+    muzzle_len=0.58,
+    muzzle_w=0.42,
+    jowl=0.2,
+    eye_size=0.145,
+    eye="droopy",
+    body_w=1.35,
+    tail="bushy",
+)
+add_dog(
+    "leonberger",
+    ("#b5803f #382c26 #d9b070", "#a66a33 #382c26 #cf9d60"),
+    face="big_mask:b",
+    body="saddle:d",
+    coat="long",
+    ruff=1.30,
+    ruff_colour="c",
+    ear_len=0.80,
+    ear_w=0.40,
+    ear_x=0.86,
+    ear_y=-0.42,
+    ear_colour="b",
+    head_w=0.96,
+    head_h=0.90,
+    muzzle_len=0.62,
+    muzzle_w=0.44,
+    jowl=0.3,
+    eye_size=0.125,
+    body_w=1.35,
+    tail="bushy",
+)
+add_dog(
+    "newfoundland",
+    ("#27242a #3a363d #1b191d", "#4a3023 #5d4031 #38231a"),
+    coat="fluffy",
+    ruff=0.95,
+    ear_len=0.74,
+    ear_w=0.38,
+    ear_x=0.90,
+    ear_y=-0.38,
+    head_w=1.06,
+    head_h=0.92,
+    cheek=0.52,
+    muzzle_len=0.50,
+    muzzle_w=0.52,
+    jowl=0.5,
+    eye_size=0.14,
+    eye="droopy",
+    body_w=1.45,
+    tail="bushy",
+)
+add_dog(
+    "saint_bernard",
+    ("#a65f30 #f7f1e8 #2d2320",),
+    face="goggles:c blaze:b muzzle:b",
+    body="wide_patches:b chest:b gloves:b",
+    coat="medium",
+    ear_len=0.82,
+    ear_w=0.40,
+    ear_x=0.86,
+    ear_y=-0.46,
+    ear_colour="d",
+    head_w=1.06,
+    head_h=0.90,
+    cheek=0.52,
+    muzzle_len=0.48,
+    muzzle_w=0.52,
+    jowl=0.66,
+    eye="droopy",
+    eye_size=0.135,
+    wrinkle=0.35,
+    body_w=1.45,
+    tail="bushy",
+    nose_w=0.23,
+    tail_tip="b",
+)
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-033
-add_dog("keeshond", ("#a8a39c #2e2b2c #d9d0c0",),
-        face="muzzle:b spectacles:c crown:b", body="ticking:b saddle:b", coat="fluffy", ruff=1.35, ruff_colour="c", ear="pricked",
-        ear_len=0.66, ear_w=0.32, ear_x=0.58, ear_y=-0.62, ear_tilt=0.28, ear_colour="b", head_w=0.84, head_h=0.80, muzzle_len=0.50,
-        muzzle_w=0.31, eye="almond", eye_size=0.15, eye_tilt=0.2, body_w=1.15, leg=0.85, tail="bushy", tail_colour="c", nose_w=0.16)
-add_dog("pomeranian", ("#d98a3e #efb878 #f8dcb4", "#f1ddba #fff2da #fff8ec"),
-        face="muzzle:c chin:c", body="belly:c", coat="fluffy", ruff=1.55, ruff_colour="b", ear="pricked", ear_len=0.42, ear_w=0.27,
-        ear_x=0.58, ear_y=-0.62, ear_tilt=0.32, ear_round=0.6, head_w=0.80, head_h=0.76, cheek=0.38, muzzle_len=0.30, muzzle_w=0.26,
-        eye_size=0.165, eye="round", body_w=1.02, leg=0.6, tail="bushy", tail_colour="b", nose_w=0.14)
-add_dog("samoyed", ("#fbf8f1 #efe6d4 #ffffff",),
-        coat="fluffy", ruff=1.35, ear="pricked", ear_len=0.56, ear_w=0.33, ear_x=0.62, ear_y=-0.58, ear_tilt=0.34, ear_round=0.6,
-        head_w=0.96, head_h=0.84, muzzle_len=0.46, muzzle_w=0.36, eye="almond", eye_size=0.135, eye_tilt=0.25, body_w=1.2, tail="bushy",
-        inner_colour="#e3c3b8")
-add_dog("shiba_inu", ("#d0803c #fbf1e2 #a75e28", "#2b2624 #f6e8d4 #b9733a"),
-        face="urajiro:b", body="chest:b belly:b", coat="medium", ear="pricked", ear_len=0.58, ear_w=0.33, ear_x=0.60, ear_y=-0.56,
-        ear_tilt=0.28, ear_round=0.85, head_w=0.96, head_h=0.82, cheek=0.50, muzzle_len=0.42, muzzle_w=0.30, eye="almond", eye_size=0.135,
-        eye_tilt=0.32, body_w=0.98, tail="curl", nose_w=0.16)
+add_dog(
+    "keeshond",
+    ("#a8a39c #2e2b2c #d9d0c0",),
+    face="muzzle:b spectacles:c crown:b",
+    body="ticking:b saddle:b",
+    coat="fluffy",
+    ruff=1.35,
+    ruff_colour="c",
+    ear="pricked",
+    ear_len=0.66,
+    ear_w=0.32,
+    ear_x=0.58,
+    ear_y=-0.62,
+    ear_tilt=0.28,
+    ear_colour="b",
+    head_w=0.84,
+    head_h=0.80,
+    muzzle_len=0.50,
+    muzzle_w=0.31,
+    eye="almond",
+    eye_size=0.15,
+    eye_tilt=0.2,
+    body_w=1.15,
+    leg=0.85,
+    tail="bushy",
+    tail_colour="c",
+    nose_w=0.16,
+)
+add_dog(
+    "pomeranian",
+    ("#d98a3e #efb878 #f8dcb4", "#f1ddba #fff2da #fff8ec"),
+    face="muzzle:c chin:c",
+    body="belly:c",
+    coat="fluffy",
+    ruff=1.55,
+    ruff_colour="b",
+    ear="pricked",
+    ear_len=0.42,
+    ear_w=0.27,
+    ear_x=0.58,
+    ear_y=-0.62,
+    ear_tilt=0.32,
+    ear_round=0.6,
+    head_w=0.80,
+    head_h=0.76,
+    cheek=0.38,
+    muzzle_len=0.30,
+    muzzle_w=0.26,
+    eye_size=0.165,
+    eye="round",
+    body_w=1.02,
+    leg=0.6,
+    tail="bushy",
+    tail_colour="b",
+    nose_w=0.14,
+)
+add_dog(
+    "samoyed",
+    ("#fbf8f1 #efe6d4 #ffffff",),
+    coat="fluffy",
+    ruff=1.35,
+    ear="pricked",
+    ear_len=0.56,
+    ear_w=0.33,
+    ear_x=0.62,
+    ear_y=-0.58,
+    ear_tilt=0.34,
+    ear_round=0.6,
+    head_w=0.96,
+    head_h=0.84,
+    muzzle_len=0.46,
+    muzzle_w=0.36,
+    eye="almond",
+    eye_size=0.135,
+    eye_tilt=0.25,
+    body_w=1.2,
+    tail="bushy",
+    inner_colour="#e3c3b8",
+)
+add_dog(
+    "shiba_inu",
+    ("#d0803c #fbf1e2 #a75e28", "#2b2624 #f6e8d4 #b9733a"),
+    face="urajiro:b",
+    body="chest:b belly:b",
+    coat="medium",
+    ear="pricked",
+    ear_len=0.58,
+    ear_w=0.33,
+    ear_x=0.60,
+    ear_y=-0.56,
+    ear_tilt=0.28,
+    ear_round=0.85,
+    head_w=0.96,
+    head_h=0.82,
+    cheek=0.50,
+    muzzle_len=0.42,
+    muzzle_w=0.30,
+    eye="almond",
+    eye_size=0.135,
+    eye_tilt=0.32,
+    body_w=0.98,
+    tail="curl",
+    nose_w=0.16,
+)
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-035
-add_dog("scottish_terrier", ("#343136 #5a565e #1a181b", "#d9bd8c #c4a470 #ead6b0"),
-        coat="wiry", beard=1.15, beard_colour="b", brows=1.15, ear="pricked", ear_len=0.66, ear_w=0.25, ear_x=0.42, ear_y=-0.64,
-        ear_tilt=0.12, ear_round=0.95, head_w=0.74, head_h=0.90, cheek=0.42, muzzle_len=0.80, muzzle_w=0.46, nose_y=0.56, eye_size=0.12,
-        eye="almond", body_w=1.08, leg=0.5, tail="stub", inner_colour="#4c4246", brow_colour="b")
-add_dog("wheaten_terrier", ("#dfb878 #c79a58 #f0d6a6", "#e6c48c #cfa566 #f3dcb2"),
-        coat="silky", wave=1.4, beard=0.9, beard_colour="b", brows=0.95, ear="button", ear_len=0.62, ear_w=0.34, ear_x=0.72, ear_colour="b",
-        head_w=0.84, head_h=0.90, muzzle_len=0.56, muzzle_w=0.42, eye_size=0.13, body_w=1.0, tail="stub")
-add_dog("yorkshire_terrier", ("#c78a48 #4c5462 #e0b070",),
-        body="back:b", coat="silky", curtain=1.35, curtain_colour="c", beard=0.75, beard_colour="c", ear="pricked", ear_len=0.62,
-        ear_w=0.29, ear_x=0.58, ear_y=-0.55, ear_tilt=0.28, head_w=0.78, head_h=0.78, muzzle_len=0.34, muzzle_w=0.30, eye_size=0.165,
-        body_w=0.92, leg=0.6, tail="stub", nose_w=0.15, bow=True)
+add_dog(
+    "scottish_terrier",
+    ("#343136 #5a565e #1a181b", "#d9bd8c #c4a470 #ead6b0"),
+    coat="wiry",
+    beard=1.15,
+    beard_colour="b",
+    brows=1.15,
+    ear="pricked",
+    ear_len=0.66,
+    ear_w=0.25,
+    ear_x=0.42,
+    ear_y=-0.64,
+    ear_tilt=0.12,
+    ear_round=0.95,
+    head_w=0.74,
+    head_h=0.90,
+    cheek=0.42,
+    muzzle_len=0.80,
+    muzzle_w=0.46,
+    nose_y=0.56,
+    eye_size=0.12,
+    eye="almond",
+    body_w=1.08,
+    leg=0.5,
+    tail="stub",
+    inner_colour="#4c4246",
+    brow_colour="b",
+)
+add_dog(
+    "wheaten_terrier",
+    ("#dfb878 #c79a58 #f0d6a6", "#e6c48c #cfa566 #f3dcb2"),
+    coat="silky",
+    wave=1.4,
+    beard=0.9,
+    beard_colour="b",
+    brows=0.95,
+    ear="button",
+    ear_len=0.62,
+    ear_w=0.34,
+    ear_x=0.72,
+    ear_colour="b",
+    head_w=0.84,
+    head_h=0.90,
+    muzzle_len=0.56,
+    muzzle_w=0.42,
+    eye_size=0.13,
+    body_w=1.0,
+    tail="stub",
+)
+add_dog(
+    "yorkshire_terrier",
+    ("#c78a48 #4c5462 #e0b070",),
+    body="back:b",
+    coat="silky",
+    curtain=1.35,
+    curtain_colour="c",
+    beard=0.75,
+    beard_colour="c",
+    ear="pricked",
+    ear_len=0.62,
+    ear_w=0.29,
+    ear_x=0.58,
+    ear_y=-0.55,
+    ear_tilt=0.28,
+    head_w=0.78,
+    head_h=0.78,
+    muzzle_len=0.34,
+    muzzle_w=0.30,
+    eye_size=0.165,
+    body_w=0.92,
+    leg=0.6,
+    tail="stub",
+    nose_w=0.15,
+    bow=True,
+)
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-037
-add_dog("chihuahua", ("#d9ae78 #f4e2c6 #9a6c3e", "#2b2523 #b97c45 #f4e2c6", "#f0e0c4 #fff6e6 #d4b78a"),
-        face="chin:b muzzle:b", body="belly:b", ear="large", ear_len=1.05, ear_w=0.52, ear_x=0.74, ear_y=-0.30, ear_tilt=0.72,
-        ear_round=0.7, head_w=0.94, head_h=0.88, cheek=0.38, muzzle_len=0.26, muzzle_w=0.27, nose_w=0.14, eye_size=0.205, eye_x=0.47,
-        eye_y=0.00, body_w=0.66, leg=0.95, eye_colour="#4a2a16", tail="whip")
-add_dog("havanese", ("#ead9bd #cfae80 #fff6e6", "#f4efe8 #3c3532 #ffffff", "#8d6a4a #6b4c33 #d9bd98"),
-        face="eye_patches:b chin:c", body="patches:b", coat="silky", wave=0.8, curtain=0.85, beard=0.55, brows=0.3, ear_len=1.0, ear_w=0.42,
-        ear_x=0.84, ear_y=-0.40, ear_colour="b", head_w=0.92, head_h=0.86, muzzle_len=0.36, muzzle_w=0.38, eye_size=0.16, body_w=1.0,
-        leg=0.7, tail="bushy")
-add_dog("japanese_chin", ("#f8f4ec #26211f #ffffff", "#f8f4ec #a55a28 #ffffff"),
-        face="halves:b", body="patches:b", coat="long", ear="drop", ear_len=1.05, ear_w=0.42, ear_x=0.90, ear_y=-0.42, ear_tilt=0.30,
-        ear_colour="b", head_w=0.98, head_h=0.86, cheek=0.46, muzzle_len=0.10, muzzle_w=0.40, nose_y=0.16, eye_size=0.225, eye_x=0.52,
-        eye_y=0.03, eye_colour="#6a4024", body_w=0.84, leg=0.75, tail="bushy", nose_w=0.16)
-add_dog("miniature_pinscher", ("#231f20 #b5672c #231f20", "#a3532a #c47a44 #a3532a"),
-        face="tan_points:b", body="tan_points:b", ear="pricked", ear_len=0.98, ear_w=0.34, ear_x=0.56, ear_y=-0.50, ear_tilt=0.16,
-        ear_round=0.95, head_w=0.74, head_h=0.84, cheek=0.32, muzzle_len=0.58, muzzle_w=0.28, nose_y=0.54, eye_size=0.155, eye="almond",
-        body_w=0.72, leg=1.35, tail="stub", nose_w=0.14, inner_colour="#8a6258")
-add_dog("pug", ("#d9b888 #352c2a #e9cfa8", "#2b2628 #1c181a #3a3438"),
-        face="mask:b eye_shadows:b", ear="button", ear_len=0.40, ear_w=0.26, ear_x=0.86, ear_y=-0.46, ear_colour="b", head_w=1.02,
-        head_h=0.88, cheek=0.52, muzzle_len=0.06, muzzle_w=0.48, nose_y=0.18, jowl=0.30, wrinkle=1.0, eye_size=0.20, eye_x=0.50, eye_y=0.02,
-        eye_colour="#5f3a22", body_w=1.12, leg=0.7, tail="curl", nose_w=0.17)
+add_dog(
+    "chihuahua",
+    ("#d9ae78 #f4e2c6 #9a6c3e", "#2b2523 #b97c45 #f4e2c6", "#f0e0c4 #fff6e6 #d4b78a"),
+    face="chin:b muzzle:b",
+    body="belly:b",
+    ear="large",
+    ear_len=1.05,
+    ear_w=0.52,
+    ear_x=0.74,
+    ear_y=-0.30,
+    ear_tilt=0.72,
+    ear_round=0.7,
+    head_w=0.94,
+    head_h=0.88,
+    cheek=0.38,
+    muzzle_len=0.26,
+    muzzle_w=0.27,
+    nose_w=0.14,
+    eye_size=0.205,
+    eye_x=0.47,
+    eye_y=0.00,
+    body_w=0.66,
+    leg=0.95,
+    eye_colour="#4a2a16",
+    tail="whip",
+)
+add_dog(
+    "havanese",
+    ("#ead9bd #cfae80 #fff6e6", "#f4efe8 #3c3532 #ffffff", "#8d6a4a #6b4c33 #d9bd98"),
+    face="eye_patches:b chin:c",
+    body="patches:b",
+    coat="silky",
+    wave=0.8,
+    curtain=0.85,
+    beard=0.55,
+    brows=0.3,
+    ear_len=1.0,
+    ear_w=0.42,
+    ear_x=0.84,
+    ear_y=-0.40,
+    ear_colour="b",
+    head_w=0.92,
+    head_h=0.86,
+    muzzle_len=0.36,
+    muzzle_w=0.38,
+    eye_size=0.16,
+    body_w=1.0,
+    leg=0.7,
+    tail="bushy",
+)
+add_dog(
+    "japanese_chin",
+    ("#f8f4ec #26211f #ffffff", "#f8f4ec #a55a28 #ffffff"),
+    face="halves:b",
+    body="patches:b",
+    coat="long",
+    ear="drop",
+    ear_len=1.05,
+    ear_w=0.42,
+    ear_x=0.90,
+    ear_y=-0.42,
+    ear_tilt=0.30,
+    ear_colour="b",
+    head_w=0.98,
+    head_h=0.86,
+    cheek=0.46,
+    muzzle_len=0.10,
+    muzzle_w=0.40,
+    nose_y=0.16,
+    eye_size=0.225,
+    eye_x=0.52,
+    eye_y=0.03,
+    eye_colour="#6a4024",
+    body_w=0.84,
+    leg=0.75,
+    tail="bushy",
+    nose_w=0.16,
+)
+add_dog(
+    "miniature_pinscher",
+    ("#231f20 #b5672c #231f20", "#a3532a #c47a44 #a3532a"),
+    face="tan_points:b",
+    body="tan_points:b",
+    ear="pricked",
+    ear_len=0.98,
+    ear_w=0.34,
+    ear_x=0.56,
+    ear_y=-0.50,
+    ear_tilt=0.16,
+    ear_round=0.95,
+    head_w=0.74,
+    head_h=0.84,
+    cheek=0.32,
+    muzzle_len=0.58,
+    muzzle_w=0.28,
+    nose_y=0.54,
+    eye_size=0.155,
+    eye="almond",
+    body_w=0.72,
+    leg=1.35,
+    tail="stub",
+    nose_w=0.14,
+    inner_colour="#8a6258",
+)
+add_dog(
+    "pug",
+    ("#d9b888 #352c2a #e9cfa8", "#2b2628 #1c181a #3a3438"),
+    face="mask:b eye_shadows:b",
+    ear="button",
+    ear_len=0.40,
+    ear_w=0.26,
+    ear_x=0.86,
+    ear_y=-0.46,
+    ear_colour="b",
+    head_w=1.02,
+    head_h=0.88,
+    cheek=0.52,
+    muzzle_len=0.06,
+    muzzle_w=0.48,
+    nose_y=0.18,
+    jowl=0.30,
+    wrinkle=1.0,
+    eye_size=0.20,
+    eye_x=0.50,
+    eye_y=0.02,
+    eye_colour="#5f3a22",
+    body_w=1.12,
+    leg=0.7,
+    tail="curl",
+    nose_w=0.17,
+)
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-039
 BREEDS = dict(sorted(BREEDS.items(), key=lambda item: item[0].lower()))

@@ -23,83 +23,107 @@ from .noise import TILE, sample_linear, sample_nearest
 from .shapes import blend, colour_cast, hex_rgb, ramp
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-007
-FACE_MARKS, BODY_MARKS = {}, {}  # name of a mark -> function that returns a mask, or None for nothing
+# Name of a mark -> function that returns a mask, or None for nothing.
+FACE_MARKS, BODY_MARKS = {}, {}
 
 
 def face_mark(name):  # as genomes write it
-    "Enter the function below as a mark of the face: it gets a `FacePlan` and returns a mask, 0 to 1."
+    "Enter the function below as a mark of the face: from a `FacePlan` it makes a mask, 0 to 1."
+
     def enter(mark):
         FACE_MARKS[name] = mark
         return mark
+
     return enter
 
 
 def body_mark(name):  # as genomes write it
-    "Enter the function below as a mark of body and legs: it gets a `BodyPlan` and returns a mask or None."
+    "Enter the function below as a mark of body and legs: from a `BodyPlan` a mask or None."
+
     def enter(mark):
         BODY_MARKS[name] = mark
         return mark
+
     return enter
 
 
 def torso_mark(name):  # as genomes write it
     "Enter the function below as a mark of the trunk alone."
+
     def enter(mark):
         BODY_MARKS[name] = lambda body: None if body.leg is not None else mark(body)
         return mark
+
     return enter
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-009
-def marks_of(breed,     # `Breed`
-             part,      # "face" or "body"
-             registry,  # `FACE_MARKS` or `BODY_MARKS`
-            ):          # list of [name, colour key]
-    "The marks a breed wears, in painting order; raises ValueError for a mark or a colour that does not exist."
+def marks_of(
+    breed,  # `Breed`
+    part,  # "face" or "body"
+    registry,  # `FACE_MARKS` or `BODY_MARKS`
+):  # list of [name, colour key]
+    "The marks a breed wears, in painting order; ValueError for an unknown mark or colour."
     marks = [mark.split(":") for mark in getattr(breed, part).split()]
     for mark in marks:
         if len(mark) != 2 or mark[1] not in ("a", "b", "c", "d"):
-            raise ValueError(f"breed {breed.name!r}: {part} mark {':'.join(mark)!r} should read name:colour, with colour a, b, c or d")
+            raise ValueError(
+                f"breed {breed.name!r}: {part} mark {':'.join(mark)!r} "
+                f"should read name:colour, with colour a, b, c or d"
+            )
         if mark[0] not in registry:
-            raise ValueError(f"breed {breed.name!r}: no {part} mark {mark[0]!r}; there are {', '.join(sorted(registry))}")
+            raise ValueError(
+                f"breed {breed.name!r}: no {part} mark {mark[0]!r}; "
+                f"there are {', '.join(sorted(registry))}"
+            )
     return marks
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-010
 class Coat:
     "Colours and marks of one animal: its breed's, a little off."
-    def __init__(self,
-                 breed,       # `Breed`
-                 rng,         # numpy random Generator
-                 jitter=1.0,  # how much individuals differ; 0 is the breed's model
-                ):
+
+    def __init__(
+        self,
+        breed,  # `Breed`
+        rng,  # numpy random Generator
+        jitter=1.0,  # how much individuals differ; 0 is the breed's model
+    ):
         self.breed = breed
-        self.face, self.body = marks_of(breed, "face", FACE_MARKS), marks_of(breed, "body", BODY_MARKS)
+        self.face, self.body = (
+            marks_of(breed, "face", FACE_MARKS),
+            marks_of(breed, "body", BODY_MARKS),
+        )
         chosen = breed.palettes[int(rng.integers(len(breed.palettes))) if jitter else 0]
         colours = [hex_rgb(colour) for colour in chosen.split()]
         colours += colours[-1:] * (3 - len(colours))
         colours += [colours[0] * 0.5] * (4 - len(colours))
         gain = float(1 + jitter * rng.normal(0, 0.07)) * colour_cast(rng, 0.035 * jitter)
         self.pal = {key: np.clip(colour * gain, 0.02, 1) for key, colour in zip("abcd", colours)}
-        self.o = rng.random(8).astype(np.float32) * TILE             # where this animal reads the noise tiles
-        self.side = 1 if rng.random() < 0.5 or not jitter else -1    # on which side a lone patch lies
-        self.v = rng.normal(0, jitter, 8).astype(np.float32)         # eight ways to differ, each about -2 to 2
+        self.o = rng.random(8).astype(np.float32) * TILE  # where this animal reads the noise tiles
+        self.side = 1 if rng.random() < 0.5 or not jitter else -1  # on which side a lone patch lies
+        # Eight ways to differ, each about -2 to 2.
+        self.v = rng.normal(0, jitter, 8).astype(np.float32)
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-012
 @patch
-def cloud(self:Coat,
-          x, y,       # arrays: coordinates
-          frequency,  # clouds per unit
-          i=0,        # which of the animal's offsets
-         ):           # array: mean 0, standard deviation 1
+def cloud(
+    self: Coat,
+    x,  # array: coordinates across
+    y,  # array: coordinates down
+    frequency,  # clouds per unit
+    i=0,  # which of the animal's offsets
+):  # array: mean 0, standard deviation 1
     "Soft noise of this animal's own."
     x, y = x * float(frequency * 24), y * float(frequency * 24)
     return sample_linear("cloud", x + self.o[i], y + self.o[i + 1])
 
 
 @patch
-def cells(self:Coat,
-          x, y,         # arrays: coordinates, texels
-          tile="cell",  # "cell" for the distance, "tag" for the number of the nearest point
-         ):             # array
+def cells(
+    self: Coat,
+    x,  # array: coordinates across, texels
+    y,  # array: coordinates down, texels
+    tile="cell",  # "cell" for the distance, "tag" for the number of the nearest point
+):  # array
     "How far the nearest of many scattered points is, or that point's tag."
     sample = sample_linear if tile == "cell" else sample_nearest
     return sample(tile, x + self.o[4], y + self.o[5])
@@ -108,12 +132,13 @@ def cells(self:Coat,
 @dataclass
 class FacePlan:
     "What a mark of the face may ask for: arrays of one shape."
+
     coat: Coat
-    x: np.ndarray          # -1 to 1 across the face
-    y: np.ndarray          # -1 crown to 1 chin
-    muzzle: np.ndarray     # signed distance to the muzzle, units
-    nose_x: np.ndarray     # distance from the nose to either side, units
-    nose_y: np.ndarray     # below the nose, units
+    x: np.ndarray  # -1 to 1 across the face
+    y: np.ndarray  # -1 crown to 1 chin
+    muzzle: np.ndarray  # signed distance to the muzzle, units
+    nose_x: np.ndarray  # distance from the nose to either side, units
+    nose_y: np.ndarray  # below the nose, units
 
     @cached_property
     def side(self):
@@ -133,12 +158,13 @@ class FacePlan:
 @dataclass
 class BodyPlan:
     "What a mark of the body may ask for: arrays of one shape, `leg` is None on the trunk."
+
     coat: Coat
-    x: np.ndarray         # units
+    x: np.ndarray  # units
     y: np.ndarray
-    across: np.ndarray    # 0 middle of the chest to 1 flank
-    down: np.ndarray      # 0 neck to 1 ground
-    leg: np.ndarray       # 0 shoulder to 1 toes, or None
+    across: np.ndarray  # 0 middle of the chest to 1 flank
+    down: np.ndarray  # 0 neck to 1 ground
+    leg: np.ndarray  # 0 shoulder to 1 toes, or None
 
     @cached_property
     def cloud(self):
@@ -147,12 +173,13 @@ class BodyPlan:
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-017
 @patch
-def paint(self:Coat,
-          marks,     # list of [name, colour key]
-          registry,  # `FACE_MARKS` or `BODY_MARKS`
-          plan,      # `FacePlan` or `BodyPlan`
-          colour,    # (3, H, W) ground, changed in place
-         ):          # the colours
+def paint(
+    self: Coat,
+    marks,  # list of [name, colour key]
+    registry,  # `FACE_MARKS` or `BODY_MARKS`
+    plan,  # `FacePlan` or `BodyPlan`
+    colour,  # (3, H, W) ground, changed in place
+):  # the colours
     "Blend marks over a ground colour, in order."
     for name, key in marks:
         mask = registry[name](plan)
@@ -161,35 +188,46 @@ def paint(self:Coat,
     return colour
 
 
-def ground(colour,  # (3, 1, 1)
-           x,       # (H, W), for its shape
-          ):        # (3, H, W)
+def ground(
+    colour,  # (3, 1, 1)
+    x,  # (H, W), for its shape
+):  # (3, H, W)
     "A piece of coat of one colour."
     return np.repeat(np.repeat(colour, x.shape[0], 1), x.shape[1], 2)
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-018
 @patch
-def paint_head(self:Coat,
-               x, y,              # (H, W) place on the head, units
-               face_x, face_y,    # the same on the face, -1 to 1, turned with it
-               muzzle,            # signed distance to the muzzle, units
-               animal,            # anything with `nose_x` and `nose_y`, units
-              ):                  # (3, H, W) colours
+def paint_head(
+    self: Coat,
+    x,  # (H, W) place on the head across, units
+    y,  # (H, W) place on the head down, units
+    face_x,  # x on the face, -1 to 1, turned with it
+    face_y,  # y on the face, -1 to 1, turned with it
+    muzzle,  # signed distance to the muzzle, units
+    animal,  # anything with `nose_x` and `nose_y`, units
+):  # (3, H, W) colours
     "Paint a head: ground colour, a slightly darker crown for depth, then the breed's marks."
     v = self.v
     colour = ground(self.pal["a"], x) * (1.03 - 0.07 * ramp(-0.2, -0.9, face_y))
-    face_x, face_y = face_x * (1 + 0.05 * v[4]) + 0.025 * v[5], face_y * (1 + 0.05 * v[6]) + 0.04 * v[7]
-    plan = FacePlan(self, face_x, face_y, muzzle, np.abs(x - float(animal.nose_x)), y - float(animal.nose_y))
+    face_x, face_y = (
+        face_x * (1 + 0.05 * v[4]) + 0.025 * v[5],
+        face_y * (1 + 0.05 * v[6]) + 0.04 * v[7],
+    )
+    plan = FacePlan(
+        self, face_x, face_y, muzzle, np.abs(x - float(animal.nose_x)), y - float(animal.nose_y)
+    )
     return self.paint(self.face, FACE_MARKS, plan, colour)
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-019
 @patch
-def paint_body(self:Coat,
-               x, y,          # (H, W) place on the body, units
-               legs=None,     # (H, W) how far down a leg, 0 to 1; used if the part is a leg
-               torso=None,    # two arrays: 0 on the chest to 1 on the flank, 0 at the neck to 1 at the ground; default x, y
-               part="torso",  # "leg" or "torso"
-              ):              # (3, H, W) colours
+def paint_body(
+    self: Coat,
+    x,  # (H, W) place on the body across, units
+    y,  # (H, W) place on the body down, units
+    legs=None,  # (H, W) how far down a leg, 0 to 1; used if the part is a leg
+    torso=None,  # two arrays: 0 chest to 1 flank, 0 neck to 1 ground; default x, y
+    part="torso",  # "leg" or "torso"
+):  # (3, H, W) colours
     "Paint a piece of the body: ground colour, then the breed's marks."
     across, down = (x, y) if torso is None else torso
     plan = BodyPlan(self, x, y, across, down, legs if part == "leg" else None)
@@ -236,7 +274,12 @@ def face_crown(face):
 @face_mark("blaze")
 def face_blaze(face):
     "A light band from the crown, widening over the muzzle: beagle."
-    width = 0.11 + 0.03 * face.coat.v[0] + 0.10 * ramp(-0.3, -0.9, face.y) + 0.42 * ramp(0.05, 0.6, face.y) ** 2
+    width = (
+        0.11
+        + 0.03 * face.coat.v[0]
+        + 0.10 * ramp(-0.3, -0.9, face.y)
+        + 0.42 * ramp(0.05, 0.6, face.y) ** 2
+    )
     return ramp(0.03, -0.03, np.abs(face.x + 0.03 * face.coat.v[1]) - width + 0.03 * face.cloud)
 
 
@@ -256,13 +299,19 @@ def face_inverted_v(face):
 def face_halves(face):
     "Two dark halves, parted by a blaze and ending above the chin: japanese_chin."
     width = 0.17 + 0.12 * ramp(-0.4, -0.9, face.y)
-    return ramp(-0.03, 0.03, face.side - width + 0.04 * face.cloud) * ramp(0.52, 0.36, face.y + 0.05 * face.cloud)
+    return ramp(-0.03, 0.03, face.side - width + 0.04 * face.cloud) * ramp(
+        0.52, 0.36, face.y + 0.05 * face.cloud
+    )
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-033
 @face_mark("patch")
 def face_patch(face):
     "One patch over one eye: american_bulldog."
-    return ramp(0.52, 0.46, np.hypot(face.x - 0.62 * face.coat.side, (face.y + 0.30) * 0.8) + 0.06 * face.cloud)
+    return ramp(
+        0.52,
+        0.46,
+        np.hypot(face.x - 0.62 * face.coat.side, (face.y + 0.30) * 0.8) + 0.06 * face.cloud,
+    )
 
 
 @face_mark("eye_patches")
@@ -307,8 +356,11 @@ def face_blush(face):
 def face_tan_points(face):
     "Dots above the eyes, cheeks and sides of the muzzle: miniature_pinscher."
     dots, cheeks = ramp(0.13, 0.09, face.spot(0.36, -0.40)), ramp(0.26, 0.16, face.spot(0.66, 0.42))
-    bridge = face.nose_x - 0.10 + 0.5 * np.maximum(-face.nose_y - 0.05, 0) + 0.02 * face.cloud  # the bridge of the nose stays dark
-    sides = ramp(0.03, -0.02, face.muzzle) * ramp(0.0, 0.07, bridge) * ramp(-0.32, -0.12, face.nose_y)
+    # The bridge of the nose stays dark.
+    bridge = face.nose_x - 0.10 + 0.5 * np.maximum(-face.nose_y - 0.05, 0) + 0.02 * face.cloud
+    sides = (
+        ramp(0.03, -0.02, face.muzzle) * ramp(0.0, 0.07, bridge) * ramp(-0.32, -0.12, face.nose_y)
+    )
     return np.maximum(np.maximum(dots, sides), cheeks)
 
 
@@ -324,7 +376,11 @@ def face_urajiro(face):
 def face_tabby(face):
     "The M on the forehead and lines on the cheeks: Maine_Coon, Bengal, Egyptian_Mau."
     angle = np.arctan2(face.side, 0.35 - face.y)  # 0 straight up, seen from between the eyes
-    bars = ramp(0.0, 0.45, np.cos(angle * 13.5) - 0.10 + 0.25 * face.cloud) * ramp(-0.22, -0.34, face.y) * ramp(0.95, 0.7, angle)
+    bars = (
+        ramp(0.0, 0.45, np.cos(angle * 13.5) - 0.10 + 0.25 * face.cloud)
+        * ramp(-0.22, -0.34, face.y)
+        * ramp(0.95, 0.7, angle)
+    )
     upper = np.abs(face.y - 0.10 - 0.10 * np.sin(face.side * 7) - (face.side - 0.5) * 0.25)
     lower = np.abs(face.y - 0.36 - (face.side - 0.5) * 0.22)
     lines = ramp(0.055, 0.025, np.minimum(upper, lower)) * ramp(0.50, 0.60, face.side)
@@ -354,15 +410,23 @@ def face_ticking(face):
 @face_mark("brindle")
 def face_brindle(face):
     "Wandering stripes, and a darker muzzle: staffordshire_bull_terrier."
-    waves = np.sin(face.y * 16 - face.side * 24 + 1.6 * face.cloud) + 0.7 * face.coat.cloud(face.x, face.y, 3, 2)
-    stripes = ramp(0.2, 0.9, waves) * 0.4 * ramp(0.0, 0.12, face.muzzle) * ramp(0.15, 0.4, face.side)
+    waves = np.sin(face.y * 16 - face.side * 24 + 1.6 * face.cloud) + 0.7 * face.coat.cloud(
+        face.x, face.y, 3, 2
+    )
+    stripes = (
+        ramp(0.2, 0.9, waves) * 0.4 * ramp(0.0, 0.12, face.muzzle) * ramp(0.15, 0.4, face.side)
+    )
     return np.maximum(stripes, ramp(0.1, -0.05, face.muzzle) * 0.55)
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-043
 @body_mark("points")
 def body_points(body):
     "Dark legs and a hint of dark flanks: Siamese."
-    return ramp(0.25, 0.9, body.leg) * 0.9 if body.leg is not None else ramp(0.55, 1.1, body.across + 0.15 * body.cloud) * 0.28
+    return (
+        ramp(0.25, 0.9, body.leg) * 0.9
+        if body.leg is not None
+        else ramp(0.55, 1.1, body.across + 0.15 * body.cloud) * 0.28
+    )
 
 
 @body_mark("gloves")
@@ -374,7 +438,11 @@ def body_gloves(body):
 @torso_mark("chest")
 def body_chest(body):
     "A light chest that narrows downwards."
-    return ramp(0.48, 0.36, np.abs(body.across) * 0.9 + 0.25 * np.maximum(body.down - 0.3, 0) + 0.06 * body.cloud)
+    return ramp(
+        0.48,
+        0.36,
+        np.abs(body.across) * 0.9 + 0.25 * np.maximum(body.down - 0.3, 0) + 0.06 * body.cloud,
+    )
 
 
 @torso_mark("chest_spot")
@@ -404,7 +472,11 @@ def body_back(body):
 @body_mark("cape")
 def body_cape(body):
     "A light body and legs under a dark head: german_shorthaired."
-    return np.full_like(body.x, 0.92) if body.leg is not None else ramp(0.12, 0.3, body.down + 0.10 * body.cloud) * 0.92
+    return (
+        np.full_like(body.x, 0.92)
+        if body.leg is not None
+        else ramp(0.12, 0.3, body.down + 0.10 * body.cloud) * 0.92
+    )
 
 
 @body_mark("tan_points")
@@ -412,7 +484,11 @@ def body_tan_points(body):
     "Tan legs and two spots on the chest: miniature_pinscher."
     if body.leg is not None:
         return ramp(0.35, 0.5, body.leg + 0.05 * body.cloud)
-    return ramp(0.20, 0.12, np.hypot(np.abs(body.across) - 0.30, (body.down - 0.40) * 1.2) + 0.03 * body.cloud)
+    return ramp(
+        0.20,
+        0.12,
+        np.hypot(np.abs(body.across) - 0.30, (body.down - 0.40) * 1.2) + 0.03 * body.cloud,
+    )
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-047
 @body_mark("stripes")
@@ -425,7 +501,9 @@ def body_stripes(body):
 @body_mark("rings")
 def body_rings(body):
     "Bands across the legs."
-    return None if body.leg is None else ramp(0.2, 0.6, np.sin(body.y * 13 + 0.8 * body.cloud)) * 0.85
+    return (
+        None if body.leg is None else ramp(0.2, 0.6, np.sin(body.y * 13 + 0.8 * body.cloud)) * 0.85
+    )
 
 
 @torso_mark("spots")
@@ -444,7 +522,7 @@ def body_brindle(body):
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-048
 def rosette_rings(body):
-    "Where we are against the rings of the rosettes: below 0 in the heart, 0 on the ring; uneven, and larger for some."
+    "Place in the rosettes: below 0 in the heart, 0 on the ring; uneven, and larger for some."
     x, y = body.x * 88, body.y * 76
     distance = body.coat.cells(x, y) + 0.05 * body.coat.cloud(body.x, body.y, 5, 4)
     return distance - 0.20 - 0.22 * body.coat.cells(x, y, "tag")
@@ -454,7 +532,9 @@ def rosette_rings(body):
 def body_rosettes(body):
     "Broken dark rings of different sizes: Bengal."
     gaps = ramp(-1.1, -0.5, body.coat.cloud(body.x, body.y, 4.5, 1))
-    return ramp(0.11, 0.06, np.abs(rosette_rings(body))) * gaps * (0.95 if body.leg is None else 0.6)
+    return (
+        ramp(0.11, 0.06, np.abs(rosette_rings(body))) * gaps * (0.95 if body.leg is None else 0.6)
+    )
 
 
 @body_mark("rosette_hearts")
@@ -484,7 +564,14 @@ def body_flecks(body):
 @body_mark("ticking")
 def body_ticking(body):
     "Specks: Abyssinian."
-    return ramp(0.8, 1.6, sample_linear("specks", body.x * 64 + body.coat.o[2], body.y * 40 + body.coat.o[3])) * 0.40
+    return (
+        ramp(
+            0.8,
+            1.6,
+            sample_linear("specks", body.x * 64 + body.coat.o[2], body.y * 40 + body.coat.o[3]),
+        )
+        * 0.40
+    )
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-050
 @body_mark("roan")

@@ -42,21 +42,41 @@ from .scene import chance_for, draw_pet
 # %% ../../nbs/paperpets/dataset.ipynb #5409e9b3
 SPECIES_ID = {"cat": 1, "dog": 2}
 CLASS_ID = {breed: i for i, breed in enumerate(sorted(BREEDS, key=str.lower), 1)}
-BREED_ID = {breed: i for species in SPECIES_ID
-            for i, breed in enumerate([b for b in CLASS_ID if BREEDS[b].species == species], 1)}
+BREED_ID = {
+    breed: i
+    for species in SPECIES_ID
+    for i, breed in enumerate([b for b in CLASS_ID if BREEDS[b].species == species], 1)
+}
 
 # %% ../../nbs/paperpets/dataset.ipynb #8648cae5
-COMMON_SIZES = {(500, 375): 0.22, (500, 333): 0.14, (300, 225): 0.06, (333, 500): 0.06, (375, 500): 0.05}  # the real shares
-LONG_SIDES = {500: 0.66, 300: 0.17, 480: 0.06, 450: 0.03, 400: 0.03, 350: 0.02, 200: 0.02, 800: 0.01}       # of the tail
-RATIO_QUANTILES = (1.0, 1.07, 1.2, 1.33, 1.36, 1.49, 1.5, 1.6, 1.78)                                          # long / short, in the tail
-
+# The real shares.
+COMMON_SIZES = {
+    (500, 375): 0.22,
+    (500, 333): 0.14,
+    (300, 225): 0.06,
+    (333, 500): 0.06,
+    (375, 500): 0.05,
+}
+# The shares of the tail.
+LONG_SIDES = {
+    500: 0.66,
+    300: 0.17,
+    480: 0.06,
+    450: 0.03,
+    400: 0.03,
+    350: 0.02,
+    200: 0.02,
+    800: 0.01,
+}
+RATIO_QUANTILES = (1.0, 1.07, 1.2, 1.33, 1.36, 1.49, 1.5, 1.6, 1.78)  # long / short, in the tail
 
 # %% ../../nbs/paperpets/dataset.ipynb #26c3eb58
-def picture_size(breed: str,  # one of the 37 names
-                 number: int,  # number of the picture, from 1
-                 seed: int = 0,  # seed of the set
-                 scale: float = 0.5,  # factor on the real sizes
-                ) -> tuple:  # width and height in pixels
+def picture_size(
+    breed: str,  # one of the 37 names
+    number: int,  # number of the picture, from 1
+    seed: int = 0,  # seed of the set
+    scale: float = 0.5,  # factor on the real sizes
+) -> tuple:  # width and height in pixels
     "The size of one picture, drawn from the sizes of the real photographs times `scale`."
     dice = chance_for(f"size/{breed}", number, seed)
     common, place = list(COMMON_SIZES), dice.random()
@@ -65,7 +85,9 @@ def picture_size(breed: str,  # one of the 37 names
         width, height = common[i]
     else:
         longest = dice.choice(list(LONG_SIDES), p=list(LONG_SIDES.values()))
-        shortest = longest / np.interp(dice.random(), np.linspace(0, 1, len(RATIO_QUANTILES)), RATIO_QUANTILES)
+        shortest = longest / np.interp(
+            dice.random(), np.linspace(0, 1, len(RATIO_QUANTILES)), RATIO_QUANTILES
+        )
         width, height = (longest, shortest) if dice.random() < 0.5 else (shortest, longest)
     return int(width * scale + 0.5), int(height * scale + 0.5)
 
@@ -73,16 +95,20 @@ def picture_size(breed: str,  # one of the 37 names
 @dataclass(frozen=True)
 class Entry:
     "One picture of a set: what it is called, which list names it, which fault it has."
+
     breed: str  # one of the 37 names
     number: int  # from 1
     part: str  # 'trainval', 'test', or '' for a picture that no list names
     fault: str = ""  # one of the faults of `FAULTS`, or '' for none
 
     @property
-    def name(self): return f"{self.breed}_{self.number}"
+    def name(self):
+        return f"{self.breed}_{self.number}"
 
     @property
-    def line(self): return f"{self.name} {CLASS_ID[self.breed]} {SPECIES_ID[BREEDS[self.breed].species]} {BREED_ID[self.breed]}"
+    def line(self):
+        species = SPECIES_ID[BREEDS[self.breed].species]
+        return f"{self.name} {CLASS_ID[self.breed]} {species} {BREED_ID[self.breed]}"
 
     @property
     def files(self):
@@ -91,23 +117,43 @@ class Entry:
         return found + [f"annotations/xmls/{self.name}.xml"] * (self.part == "trainval")
 
 # %% ../../nbs/paperpets/dataset.ipynb #b456a039
-FAULTS = {"beagle_116": "cut", "chihuahua_121": "gap",
-          **dict.fromkeys(["Abyssinian_5", "Egyptian_Mau_14", "Egyptian_Mau_156", "Egyptian_Mau_186"], "png"),
-          **dict.fromkeys(["Abyssinian_34", "Egyptian_Mau_139", "Egyptian_Mau_145", "Egyptian_Mau_167",
-                           "Egyptian_Mau_177", "Egyptian_Mau_191"], "gif")}
+FAULTS = {
+    "beagle_116": "cut",
+    "chihuahua_121": "gap",
+    **dict.fromkeys(
+        ["Abyssinian_5", "Egyptian_Mau_14", "Egyptian_Mau_156", "Egyptian_Mau_186"], "png"
+    ),
+    **dict.fromkeys(
+        [
+            "Abyssinian_34",
+            "Egyptian_Mau_139",
+            "Egyptian_Mau_145",
+            "Egyptian_Mau_167",
+            "Egyptian_Mau_177",
+            "Egyptian_Mau_191",
+        ],
+        "gif",
+    ),
+}
 STRAY_FILES = [f"images/Abyssinian_{n}.mat" for n in (100, 101, 102)]
 
 # %% ../../nbs/paperpets/dataset.ipynb #07d6aa25
-def set_entries(per_breed: int = 60,  # pictures of each breed, 1 or more
-                seed: int = 0,  # seed of the set
-                dirty: bool = False,  # also plant the dirty files of the real archive?
-               ) -> list:  # of `Entry`, by class id, then number
+def set_entries(
+    per_breed: int = 60,  # pictures of each breed, 1 or more
+    seed: int = 0,  # seed of the set
+    dirty: bool = False,  # also plant the dirty files of the real archive?
+) -> list:  # of `Entry`, by class id, then number
     "All pictures of a set, before any is drawn."
     entries = []
     for breed in CLASS_ID:
-        trainval = set(chance_for("split", breed, seed).permutation(per_breed)[:(per_breed + 1) // 2] + 1)
-        faults = {int(name.rpartition("_")[2]): fault for name, fault in FAULTS.items()
-                  if dirty and name.rpartition("_")[0] == breed}
+        trainval = set(
+            chance_for("split", breed, seed).permutation(per_breed)[: (per_breed + 1) // 2] + 1
+        )
+        faults = {
+            int(name.rpartition("_")[2]): fault
+            for name, fault in FAULTS.items()
+            if dirty and name.rpartition("_")[0] == breed
+        }
         for number in sorted({*range(1, per_breed + 1), *faults}):
             fault = faults.get(number, "")
             part = "trainval" if number in trainval or number > per_breed else "test"
@@ -115,17 +161,28 @@ def set_entries(per_breed: int = 60,  # pictures of each breed, 1 or more
     return entries
 
 # %% ../../nbs/paperpets/dataset.ipynb #69dbb5d3
-def head_xml(entry: Entry,  # the picture's entry
-             size: tuple,  # width, height in pixels
-             head: tuple,  # x0, y0, x1, y1 in pixels, from 0, the far end excluded
-            ) -> bytes:  # PASCAL VOC annotation, UTF-8
+def head_xml(
+    entry: Entry,  # the picture's entry
+    size: tuple,  # width, height in pixels
+    head: tuple,  # x0, y0, x1, y1 in pixels, from 0, the far end excluded
+) -> bytes:  # PASCAL VOC annotation, UTF-8
     "The head box of one picture in the form of PASCAL VOC."
     x0, y0, x1, y1 = head
     cut_off = x0 <= 0 or y0 <= 0 or x1 >= size[0] or y1 >= size[1]
-    tree = {"folder": "images", "filename": f"{entry.name}.jpg", "source": {"database": "PaperPets", "image": "drawn"},
-            "size": {"width": size[0], "height": size[1], "depth": 3}, "segmented": 1,
-            "object": {"name": BREEDS[entry.breed].species, "pose": "Unspecified", "truncated": int(cut_off), "difficult": 0,
-                       "bndbox": {"xmin": x0 + 1, "ymin": y0 + 1, "xmax": x1, "ymax": y1}}}
+    tree = {
+        "folder": "images",
+        "filename": f"{entry.name}.jpg",
+        "source": {"database": "PaperPets", "image": "drawn"},
+        "size": {"width": size[0], "height": size[1], "depth": 3},
+        "segmented": 1,
+        "object": {
+            "name": BREEDS[entry.breed].species,
+            "pose": "Unspecified",
+            "truncated": int(cut_off),
+            "difficult": 0,
+            "bndbox": {"xmin": x0 + 1, "ymin": y0 + 1, "xmax": x1, "ymax": y1},
+        },
+    }
     root = ET.Element("annotation")
     _add_children(root, tree)
     ET.indent(root)
@@ -135,8 +192,10 @@ def head_xml(entry: Entry,  # the picture's entry
 def _add_children(parent, tree):
     for tag, value in tree.items():
         child = ET.SubElement(parent, tag)
-        if isinstance(value, dict): _add_children(child, value)
-        else: child.text = str(value)
+        if isinstance(value, dict):
+            _add_children(child, value)
+        else:
+            child.text = str(value)
 
 # %% ../../nbs/paperpets/dataset.ipynb #46e3b2ae
 def _write(path, data, scratch):
@@ -144,51 +203,77 @@ def _write(path, data, scratch):
     write_whole(path, data, durable=False, scratch=scratch)
 
 # %% ../../nbs/paperpets/dataset.ipynb #7fb7ea39
-def picture_bytes(picture,  # a `Picture`
-                  fault: str = "",  # '', 'cut', 'gap', 'png' or 'gif'
-                 ) -> bytes:  # content of the file
+def picture_bytes(
+    picture,  # a `Picture`
+    fault: str = "",  # '', 'cut', 'gap', 'png' or 'gif'
+) -> bytes:  # content of the file
     "The file that holds a picture, with the fault asked for."
     image, out = Image.fromarray(picture.rgb), BytesIO()
-    if fault == "png": image.convert("RGBA").save(out, "PNG")
-    elif fault == "gif": image.quantize(256).save(out, "GIF")
-    else: image.save(out, "JPEG", quality=picture.quality)
+    if fault == "png":
+        image.convert("RGBA").save(out, "PNG")
+    elif fault == "gif":
+        image.quantize(256).save(out, "GIF")
+    else:
+        image.save(out, "JPEG", quality=picture.quality)
     data = out.getvalue()
-    if fault not in ("cut", "gap"): return data
-    scan = data.index(b"\xff\xda")   # where the header ends and the pixels begin
+    if fault not in ("cut", "gap"):
+        return data
+    scan = data.index(b"\xff\xda")  # where the header ends and the pixels begin
     middle, eighth = (scan + len(data)) // 2, (len(data) - scan) // 8
-    return data[:middle] if fault == "cut" else data[:middle] + data[middle + eighth:]
+    return data[:middle] if fault == "cut" else data[:middle] + data[middle + eighth :]
 
 # %% ../../nbs/paperpets/dataset.ipynb #dabbd927
-def draw_entry(dest: Path,  # folder of the set; its subfolders exist
-               entry: Entry,  # the picture to draw
-               seed: int,  # seed of the set
-               scale: float,  # factor on the real sizes
-              ) -> None:
+def draw_entry(
+    dest: Path,  # folder of the set; its subfolders exist
+    entry: Entry,  # the picture to draw
+    seed: int,  # seed of the set
+    scale: float,  # factor on the real sizes
+) -> None:
     "Draw one picture of a set and write its files, each of them whole or not at all."
     size = picture_size(entry.breed, entry.number, seed, scale)
     picture = draw_pet(entry.breed, entry.number, seed, size)
     trimap = BytesIO()
     Image.fromarray(picture.trimap).save(trimap, "PNG")
-    contents = [picture_bytes(picture, entry.fault), trimap.getvalue(), head_xml(entry, size, picture.head)]
+    contents = [
+        picture_bytes(picture, entry.fault),
+        trimap.getvalue(),
+        head_xml(entry, size, picture.head),
+    ]
     for path, data in zip(entry.files, contents):
         _write(dest / path, data, dest / "unfinished")
 
 # %% ../../nbs/paperpets/dataset.ipynb #af987b7e
-def recipe(per_breed: int = 60,  # pictures of each breed, 1 or more
-           seed: int = 0,  # seed of the set
-           scale: float = 0.5,  # factor on the real sizes, 0.1 to 4
-           dirty: bool = False,  # with the dirty files of the real archive?
-          ) -> dict:  # all that the bytes of a set depend on
-    "The arguments of a set and the code and libraries that draw it; raises `ValueError` for arguments out of range."
+def recipe(
+    per_breed: int = 60,  # pictures of each breed, 1 or more
+    seed: int = 0,  # seed of the set
+    scale: float = 0.5,  # factor on the real sizes, 0.1 to 4
+    dirty: bool = False,  # with the dirty files of the real archive?
+) -> dict:  # all that the bytes of a set depend on
+    "The arguments of a set and what draws it, code and libraries; `ValueError` if out of range."
     if not isinstance(per_breed, int) or per_breed < 1:
-        raise ValueError(f"per_breed is {per_breed!r}: a set needs a whole number of pictures a breed, 1 or more")
+        raise ValueError(
+            f"per_breed is {per_breed!r}: a set needs a whole number of pictures a breed, 1 or more"
+        )
     if not isinstance(scale, (int, float)) or not 0.1 <= scale <= 4:
-        raise ValueError(f"scale is {scale!r}: pictures can be drawn at 0.1 to 4 times the size of the photographs")
+        raise ValueError(
+            f"scale is {scale!r}: pictures can be drawn at 0.1 to 4 times "
+            f"the size of the photographs"
+        )
     if not isinstance(seed, int):
         raise ValueError(f"seed is {seed!r}: a set needs a whole number")
-    code = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(files("petbreeds.paperpets").glob("*.py"))))
-    return dict(per_breed=per_breed, seed=seed, scale=float(scale), dirty=bool(dirty), code=code.hexdigest()[:16],
-                numpy=np.__version__, pillow=PIL.__version__, platform=f"{platform.system()} {platform.machine()}")
+    code = hashlib.sha256(
+        b"".join(p.read_bytes() for p in sorted(files("petbreeds.paperpets").glob("*.py")))
+    )
+    return dict(
+        per_breed=per_breed,
+        seed=seed,
+        scale=float(scale),
+        dirty=bool(dirty),
+        code=code.hexdigest()[:16],
+        numpy=np.__version__,
+        pillow=PIL.__version__,
+        platform=f"{platform.system()} {platform.machine()}",
+    )
 
 
 def recipe_key(**arguments) -> str:  # twelve hexadecimal digits
@@ -197,24 +282,41 @@ def recipe_key(**arguments) -> str:  # twelve hexadecimal digits
 
 # %% ../../nbs/paperpets/dataset.ipynb #5e4b3eaa
 def _recipe_in(dest):
-    "The recipe of the set in `dest`, finished or not; None for a new or empty folder; raises for anything else."
+    "Recipe of the set in `dest`, finished or not; None if new or empty; raises for anything else."
     for path in (dest / "paperpets.json", dest / "unfinished" / "recipe.json"):
         if path.is_file():
-            try: return json.loads(path.read_text())["recipe"]
+            try:
+                return json.loads(path.read_text())["recipe"]
             except (ValueError, KeyError, TypeError):
-                raise FileExistsError(f"{path} is damaged: delete the folder {dest} or give another one") from None
+                raise FileExistsError(
+                    f"{path} is damaged: delete the folder {dest} or give another one"
+                ) from None
     if dest.exists() and any(p.name != "unfinished" for p in dest.iterdir()):
-        raise FileExistsError(f"{dest} holds files that are no PaperPets: nothing was changed; give a new or empty folder")
+        raise FileExistsError(
+            f"{dest} holds files that are no PaperPets: nothing was changed; "
+            f"give a new or empty folder"
+        )
 
 
 def _missing(dest, made_from):
-    "The entries of a set that `dest` lacks, whole or in part; raises if `dest` belongs to something else."
+    "Entries of a set that `dest` lacks, whole or in part; raises if `dest` holds something else."
     there = _recipe_in(dest)
     if there and there != made_from:
-        differs = ", ".join(f"{k} is {there.get(k)} there and {v} here" for k, v in made_from.items() if there.get(k) != v)
-        raise FileExistsError(f"{dest} holds another set ({differs}): nothing was changed; give another folder or delete this one")
-    present = {f"{folder}/{name}" for folder in ("images", "annotations/trimaps", "annotations/xmls")
-               if (dest / folder).is_dir() for name in os.listdir(dest / folder)}
+        differs = ", ".join(
+            f"{k} is {there.get(k)} there and {v} here"
+            for k, v in made_from.items()
+            if there.get(k) != v
+        )
+        raise FileExistsError(
+            f"{dest} holds another set ({differs}): nothing was changed; "
+            f"give another folder or delete this one"
+        )
+    present = {
+        f"{folder}/{name}"
+        for folder in ("images", "annotations/trimaps", "annotations/xmls")
+        if (dest / folder).is_dir()
+        for name in os.listdir(dest / folder)
+    }
     entries = set_entries(made_from["per_breed"], made_from["seed"], made_from["dirty"])
     return [entry for entry in entries if not present.issuperset(entry.files)]
 
@@ -225,30 +327,40 @@ def _draw_listed(dest, entry, seed, scale):
 
 
 def _work(job):
-    "What a worker process does: call `job` with each list of arguments that it is sent, until there are no more."
+    "What a worker process does: call `job` with each list of arguments it is sent, to the last."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     job = resolve_name(job)
     for line in sys.stdin:
-        try: answer = job(*json.loads(line))
-        except OSError as error: answer = [error.errno, error.strerror]
-        try: print(json.dumps(answer), flush=True)
-        except BrokenPipeError: os._exit(1)   # the parent was killed: nobody listens
+        try:
+            answer = job(*json.loads(line))
+        except OSError as error:
+            answer = [error.errno, error.strerror]
+        try:
+            print(json.dumps(answer), flush=True)
+        except BrokenPipeError:
+            os._exit(1)  # the parent was killed: nobody listens
 
 
 def _start_worker(job):
     one_thread = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"], "1")
-    return subprocess.Popen([sys.executable, "-c", f"from petbreeds.paperpets.dataset import _work; _work({job!r})"], text=True,
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(sys.path)})
+    return subprocess.Popen(
+        [sys.executable, "-c", f"from petbreeds.paperpets.dataset import _work; _work({job!r})"],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
 
 # %% ../../nbs/paperpets/dataset.ipynb #7f59e01c
-def in_processes(job: str,  # "module:function": its arguments are such as JSON can tell; it returns None, or raises OSError
-                 arguments: list,  # of lists: what to call it with
-                 workers: int,  # processes, 1 or more
-                ):  # generator: None for each call that has ended
+def in_processes(
+    job: str,  # "module:function": takes what JSON can tell, returns None or raises OSError
+    arguments: list,  # of lists: what to call it with
+    workers: int,  # processes, 1 or more
+):  # generator: None for each call that has ended
     "Call a function many times in several processes; what a call raised is raised here."
     children, idle = [_start_worker(job) for _ in range(workers)], SimpleQueue()
-    for child in children: idle.put(child)
+    for child in children:
+        idle.put(child)
 
     def call(listed):
         child = idle.get()
@@ -256,38 +368,61 @@ def in_processes(job: str,  # "module:function": its arguments are such as JSON 
             print(json.dumps(listed), file=child.stdin, flush=True)
             answer = json.loads(child.stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):
-            raise RuntimeError("a process that draws has ended before its work; make the same call again to go on") from None
-        finally: idle.put(child)
-        if answer: raise OSError(*answer)
+            raise RuntimeError(
+                "a process that draws has ended before its work; make the same call again to go on"
+            ) from None
+        finally:
+            idle.put(child)
+        if answer:
+            raise OSError(*answer)
 
     try:
-        with ThreadPoolExecutor(workers) as pool: yield from pool.map(call, arguments)
+        with ThreadPoolExecutor(workers) as pool:
+            yield from pool.map(call, arguments)
     finally:
-        for child in children: child.kill()
-        for child in children: child.communicate()
+        for child in children:
+            child.kill()
+        for child in children:
+            child.communicate()
 
 # %% ../../nbs/paperpets/dataset.ipynb #d45d4d40
 class _NotebookLine:
     "A line under a cell that a progress bar may write again and again, and wipe."
-    def __init__(self): self.handle = None
-    def flush(self): pass
+
+    def __init__(self):
+        self.handle = None
+
+    def flush(self):
+        pass
 
     def write(self, text):
         from IPython.display import display
+
         bundle, text = {"text/plain": text.strip()}, text.strip()
-        if self.handle: self.handle.update(bundle, raw=True)
-        elif text: self.handle = display(bundle, raw=True, display_id=True)
+        if self.handle:
+            self.handle.update(bundle, raw=True)
+        elif text:
+            self.handle = display(bundle, raw=True, display_id=True)
 
 
-def watched(done,  # anything to go through
-            total: int,  # how many it will give
-            desc: str = "drawing",  # what the bar says
-            unit: str = " pictures",  # of what
-           ):  # generator: what `done` gives
+def watched(
+    done,  # anything to go through
+    total: int,  # how many it will give
+    desc: str = "drawing",  # what the bar says
+    unit: str = " pictures",  # of what
+):  # generator: what `done` gives
     "Pass on what `done` gives, with a progress bar if somebody can see one."
     notebook = "IPython" in sys.modules and hasattr(sys.modules["IPython"].get_ipython(), "kernel")
-    yield from tqdm(done, total=total, desc=desc, unit=unit, delay=2, leave=False,
-                    file=_NotebookLine() if notebook else sys.stderr, disable=not (notebook or sys.stderr.isatty()))
+    yield from tqdm(
+        done,
+        total=total,
+        desc=desc,
+        unit=unit,
+        delay=2,
+        leave=False,
+        file=_NotebookLine() if notebook else sys.stderr,
+        disable=not (notebook or sys.stderr.isatty()),
+    )
 
 # %% ../../nbs/paperpets/dataset.ipynb #487bcf06
 def cores() -> int:
@@ -298,21 +433,41 @@ def cores() -> int:
 def _draw_all(dest, entries, made_from, workers):
     "Draw `entries` into `dest` with at most `workers` processes."
     seed, scale = made_from["seed"], made_from["scale"]
-    workers = min(workers, 1 + len(entries) // 50)   # a process takes as long to start as some 50 pictures to draw
-    if workers == 1: drawn = (draw_entry(dest, entry, seed, scale) for entry in entries)
-    else: drawn = in_processes("petbreeds.paperpets.dataset:_draw_listed", [[str(dest), astuple(entry), seed, scale] for entry in entries], workers)
-    for _ in watched(drawn, len(entries)): pass
+    # A process takes as long to start as some 50 pictures to draw.
+    workers = min(workers, 1 + len(entries) // 50)
+    if workers == 1:
+        drawn = (draw_entry(dest, entry, seed, scale) for entry in entries)
+    else:
+        drawn = in_processes(
+            "petbreeds.paperpets.dataset:_draw_listed",
+            [[str(dest), astuple(entry), seed, scale] for entry in entries],
+            workers,
+        )
+    for _ in watched(drawn, len(entries)):
+        pass
 
 # %% ../../nbs/paperpets/dataset.ipynb #d898f5cc
-LIST_HEADER = ["#Image CLASS-ID SPECIES BREED ID", "#ID: 1:37 Class ids", "#SPECIES: 1:Cat 2:Dog", "#BREED ID: 1-12:Cat 1-25:Dog",
-               "#Names of cats start with a capital,", "#names of dogs with a small letter"]
-EMPTY_MAT = b"MATLAB 5.0 MAT-file, nothing in it".ljust(124) + b"\x00\x01IM"  # a valid header, as MATLAB 5 writes it
+LIST_HEADER = [
+    "#Image CLASS-ID SPECIES BREED ID",
+    "#ID: 1:37 Class ids",
+    "#SPECIES: 1:Cat 2:Dog",
+    "#BREED ID: 1-12:Cat 1-25:Dog",
+    "#Names of cats start with a capital,",
+    "#names of dogs with a small letter",
+]
+# A valid header, as MATLAB 5 writes it.
+EMPTY_MAT = b"MATLAB 5.0 MAT-file, nothing in it".ljust(124) + b"\x00\x01IM"
 
 
 def set_fingerprint(path) -> str:  # 64 hexadecimal digits
     "SHA-256 over the names and contents of all files in `images/` and `annotations/`."
     digest = hashlib.sha256()
-    found = [p for folder in ("images", "annotations") for p in (Path(path) / folder).rglob("*") if p.is_file()]
+    found = [
+        p
+        for folder in ("images", "annotations")
+        for p in (Path(path) / folder).rglob("*")
+        if p.is_file()
+    ]
     for name, file in sorted((file.relative_to(path).as_posix(), file) for file in found):
         digest.update(f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
@@ -324,11 +479,19 @@ def _finish(dest, made_from):
     lists = {part: [e.line for e in entries if e.part == part] for part in ("trainval", "test")}
     lists["list"] = LIST_HEADER + [e.line for e in entries if e.part]
     for name, lines in lists.items():
-        _write(dest / "annotations" / f"{name}.txt", "".join(f"{line}\n" for line in lines).encode(), dest / "unfinished")
+        _write(
+            dest / "annotations" / f"{name}.txt",
+            "".join(f"{line}\n" for line in lines).encode(),
+            dest / "unfinished",
+        )
     for name in STRAY_FILES * made_from["dirty"]:
         _write(dest / name, EMPTY_MAT, dest / "unfinished")
     manifest = dict(recipe=made_from, pictures=len(entries), fingerprint=set_fingerprint(dest))
-    _write(dest / "paperpets.json", json.dumps(manifest, indent=1).encode() + b"\n", dest / "unfinished")
+    _write(
+        dest / "paperpets.json",
+        json.dumps(manifest, indent=1).encode() + b"\n",
+        dest / "unfinished",
+    )
 
 # %% ../../nbs/paperpets/dataset.ipynb #7de6e28d
 def _lock_for(dest):
@@ -346,34 +509,45 @@ def _claim(dest, made_from):
         (dest / folder).mkdir(parents=True, exist_ok=True)
 
 
-def _finished(dest, made_from): return not _missing(dest, made_from) and (dest / "paperpets.json").exists()
+def _finished(dest, made_from):
+    return not _missing(dest, made_from) and (dest / "paperpets.json").exists()
 
 # %% ../../nbs/paperpets/dataset.ipynb #2ee13a58
 @contextmanager
 def _in_plain_words(dest):
     "Tell errors of the disk in one line that names the set."
-    try: yield
+    try:
+        yield
     except OSError as error:
-        if error.errno is None: raise
-        raise OSError(error.errno, f"{error.strerror}: cannot draw PaperPets into {dest}; what is there stays, "
-                      "the same call will complete it once there is a folder to write to and space") from None
+        if error.errno is None:
+            raise
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: cannot draw PaperPets into {dest}; what is there stays, "
+            "the same call will complete it once there is a folder to write to and space",
+        ) from None
 
 # %% ../../nbs/paperpets/dataset.ipynb #1fd50517
-def make_paperpets(dest,  # folder for the set: new, empty, or holding this very set, finished or not
-                   per_breed: int = 60,  # pictures of each of the 37 breeds, 1 or more
-                   seed: int = 0,  # seed of the set: another seed, other individuals and another split
-                   scale: float = 0.5,  # factor on the real sizes, 0.1 to 4; at 0.5 the commonest size is 250x188
-                   workers: int | None = None,  # processes that draw; default: one a core
-                   dirty: bool = False,  # also plant the dirty files of the real archive?
-                  ) -> Path:  # `dest`
-    "Draw a set of pets in the layout of the Oxford-IIIT Pet archive, or complete one; a finished one is left as it is."
+def make_paperpets(
+    dest,  # folder for the set: new, empty, or holding this very set, finished or not
+    per_breed: int = 60,  # pictures of each of the 37 breeds, 1 or more
+    seed: int = 0,  # seed of the set: another seed, other individuals and another split
+    scale: float = 0.5,  # factor on the real sizes, 0.1 to 4; at 0.5 the commonest size is 250x188
+    workers: int | None = None,  # processes that draw; default: one a core
+    dirty: bool = False,  # also plant the dirty files of the real archive?
+) -> Path:  # `dest`
+    "Draw a set laid out as the Oxford-IIIT Pet archive, or complete one; a finished one stays."
     if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise ValueError(f"workers is {workers!r}: drawing needs 1 or more processes, or None for one a core")
+        raise ValueError(
+            f"workers is {workers!r}: drawing needs 1 or more processes, or None for one a core"
+        )
     dest, made_from = Path(dest), recipe(per_breed, seed, scale, dirty)
     with _in_plain_words(dest):
-        if _finished(dest, made_from): return dest
+        if _finished(dest, made_from):
+            return dest
         with _lock_for(dest):
-            if _finished(dest, made_from): return dest   # another process drew it while this one waited
+            if _finished(dest, made_from):
+                return dest  # another process drew it while this one waited
             _claim(dest, made_from)
             _draw_all(dest, _missing(dest, made_from), made_from, workers or cores())
             _finish(dest, made_from)

@@ -22,50 +22,87 @@ from .pose import Animal
 from .shapes import blend, capsule, ellipse, hex_rgb, ramp, smooth_union
 
 # %% ../../nbs/paperpets/head.ipynb #head-008
-def pads_distance(animal:Animal, x, y):
-    "Distance to the two pads under the nose, from which the whiskers grow; `x`, `y` in units of the head."
+def pads_distance(animal: Animal, x, y):
+    "Distance to the two pads under the nose, where whiskers grow; `x`, `y` in units of the head."
     breed, width, jowl = animal.breed, animal.breed.muzzle_w, animal.breed.jowl
-    return ellipse(np.abs(x - animal.nose_x), y, width * 0.46, animal.nose_y + 0.22 + 0.22 * jowl,
-                   width * (0.56 + 0.1 * jowl), 0.24 + 0.24 * jowl + 0.05 * breed.muzzle_len)
+    return ellipse(
+        np.abs(x - animal.nose_x),
+        y,
+        width * 0.46,
+        animal.nose_y + 0.22 + 0.22 * jowl,
+        width * (0.56 + 0.1 * jowl),
+        0.24 + 0.24 * jowl + 0.05 * breed.muzzle_len,
+    )
 
-def muzzle_distance(animal:Animal, x, y):
-    "Distance to the muzzle: a rod from the bridge to the nose, the pads, and the chin, which drops as the mouth opens."
+
+def muzzle_distance(animal: Animal, x, y):
+    "Distance to the muzzle: rod from bridge to nose, pads, and chin, which drops with the mouth."
     breed, width = animal.breed, animal.breed.muzzle_w
-    rod = capsule(x, y, animal.bridge_x, animal.bridge_y, animal.nose_x, animal.nose_y + 0.05, 0.14 + 0.1 * width, width * 0.62)
-    chin = ellipse(x, y, animal.nose_x * 0.95, animal.nose_y + 0.42 + 0.16 * breed.jowl + animal.pose.mouth * 0.14, width * 0.55, 0.17)
+    rod = capsule(
+        x,
+        y,
+        animal.bridge_x,
+        animal.bridge_y,
+        animal.nose_x,
+        animal.nose_y + 0.05,
+        0.14 + 0.1 * width,
+        width * 0.62,
+    )
+    chin = ellipse(
+        x,
+        y,
+        animal.nose_x * 0.95,
+        animal.nose_y + 0.42 + 0.16 * breed.jowl + animal.pose.mouth * 0.14,
+        width * 0.55,
+        0.17,
+    )
     return smooth_union(smooth_union(rod, pads_distance(animal, x, y), 0.10), chin, 0.06)
 
 # %% ../../nbs/paperpets/head.ipynb #head-009
 PUFF = dict(fluffy=0.05, long=0.03)  # how much hair adds to the outline of a head
 
-def skull_distance(animal:Animal, x, y):
+
+def skull_distance(animal: Animal, x, y):
     "Distance to the skull with its cheeks, without the muzzle."
     breed, hair = animal.breed, PUFF.get(animal.breed.coat, 0.0)
     skull = ellipse(x, y, 0, -0.06, breed.head_w * 0.96 + hair, breed.head_h + hair)
-    cheeks = ellipse(np.abs(x - animal.turn * 0.06), y, breed.head_w * 0.52, breed.head_h * breed.cheek_y,
-                     breed.cheek + hair, breed.cheek * 0.95 + hair)
+    cheeks = ellipse(
+        np.abs(x - animal.turn * 0.06),
+        y,
+        breed.head_w * 0.52,
+        breed.head_h * breed.cheek_y,
+        breed.cheek + hair,
+        breed.cheek * 0.95 + hair,
+    )
     return smooth_union(skull, cheeks, 0.22)
 
 # %% ../../nbs/paperpets/head.ipynb #head-012
-def face_coordinates(animal:Animal, x, y):
+def face_coordinates(animal: Animal, x, y):
     "Across and down the face, -1..1, following the turn of the head."
     across, down = x * (1 / animal.breed.head_w), y * (1 / animal.breed.head_h)
     near = np.clip(1 - 0.8 * (across * across + down * down), 0, 1)
     return across - animal.turn * 0.80 / animal.breed.head_w * near, down - animal.nod * 0.6 * near
 
-def wrinkles(animal:Animal, across, down):
+
+def wrinkles(animal: Animal, across, down):
     "A wave over the forehead: -1..1, and how strong it is there."
     wave = np.sin(down * 24 + np.cos(across * 5) * 2.4 + 0.5 * float(animal.coat.v[2]))
     return wave, ramp(-0.18, -0.45, down) * ramp(0.75, 0.4, np.abs(across))
 
 # %% ../../nbs/paperpets/head.ipynb #head-013
-def face_relief(animal:Animal, muzzle, across, down):
+def face_relief(animal: Animal, muzzle, across, down):
     "Height of sockets, brows, muzzle and wrinkles above the dome of the head, in units."
     breed, aside = animal.breed, np.abs(across)
     inside = np.clip(muzzle * (-1 / (breed.muzzle_w * 0.75)), 0, 1)
-    height = inside * (2 - inside) * ((0.13 + 0.14 * min(breed.muzzle_len, 0.8)) * (0.5 + breed.muzzle_w))
+    height = (
+        inside
+        * (2 - inside)
+        * ((0.13 + 0.14 * min(breed.muzzle_len, 0.8)) * (0.5 + breed.muzzle_w))
+    )
     socket = np.clip(1 - ((aside - breed.eye_x) ** 2 + (down - breed.eye_y) ** 2) * 7, 0, 1)
-    brow = np.clip(1 - ((aside - breed.eye_x * .9) ** 2 + ((down - breed.eye_y + 0.36) * 1.3) ** 2) * 9, 0, 1)
+    brow = np.clip(
+        1 - ((aside - breed.eye_x * 0.9) ** 2 + ((down - breed.eye_y + 0.36) * 1.3) ** 2) * 9, 0, 1
+    )
     height = height - 0.07 * socket * socket + 0.045 * brow
     if breed.wrinkle:
         wave, strength = wrinkles(animal, across, down)
@@ -74,7 +111,7 @@ def face_relief(animal:Animal, muzzle, across, down):
     return height
 
 # %% ../../nbs/paperpets/head.ipynb #head-014
-def draw_skull(animal:Animal):
+def draw_skull(animal: Animal):
     "Lay down skull, cheeks and muzzle as one furred part, with the marks of the coat."
     breed, seen = animal.breed, {}
 
@@ -89,31 +126,60 @@ def draw_skull(animal:Animal):
             colour *= 1 - 0.13 * breed.wrinkle * ramp(0.3, 1.0, -wave) * strength
         return colour
 
-    side = max(breed.head_w, abs(animal.nose_x) + breed.muzzle_w * 1.2, breed.head_w * 0.52 + breed.cheek) + 0.25
-    bottom = max(breed.head_h, animal.nose_y + 0.6 + 0.4 * breed.jowl + 0.2 * animal.pose.mouth,
-                 breed.head_h * breed.cheek_y + breed.cheek) + 0.2
-    lay_part(animal.canvas, animal.head_frame, (-side, -breed.head_h - 0.3, side, bottom), distance, paint,
-             bump=lambda x, y: face_relief(animal, seen["muzzle"], *seen["face"]),
-             centre=(animal.nose_x * .8, animal.nose_y * .55 + animal.bridge_y * .45), **skull_style(animal))
+    side = (
+        max(
+            breed.head_w,
+            abs(animal.nose_x) + breed.muzzle_w * 1.2,
+            breed.head_w * 0.52 + breed.cheek,
+        )
+        + 0.25
+    )
+    bottom = (
+        max(
+            breed.head_h,
+            animal.nose_y + 0.6 + 0.4 * breed.jowl + 0.2 * animal.pose.mouth,
+            breed.head_h * breed.cheek_y + breed.cheek,
+        )
+        + 0.2
+    )
+    lay_part(
+        animal.canvas,
+        animal.head_frame,
+        (-side, -breed.head_h - 0.3, side, bottom),
+        distance,
+        paint,
+        bump=lambda x, y: face_relief(animal, seen["muzzle"], *seen["face"]),
+        centre=(animal.nose_x * 0.8, animal.nose_y * 0.55 + animal.bridge_y * 0.45),
+        **skull_style(animal),
+    )
 
 # %% ../../nbs/paperpets/head.ipynb #head-015
-def skull_style(animal:Animal)->dict:
+def skull_style(animal: Animal) -> dict:
     "How `lay_part` is to finish a head, from whichever side."
     hair = animal.breed.coat
-    return dict(coat=hair, wave=animal.breed.wave * 0.5, bevel=0.62, shadow=0.45, reach=0.16, head=True,
-                off=animal.texture, relief=0.55 if hair in ("fluffy", "long") else 0.8,
-                gloss=0.25 if animal.is_dark and hair in ("short", "none") else 0.0)
+    return dict(
+        coat=hair,
+        wave=animal.breed.wave * 0.5,
+        bevel=0.62,
+        shadow=0.45,
+        reach=0.16,
+        head=True,
+        off=animal.texture,
+        relief=0.55 if hair in ("fluffy", "long") else 0.8,
+        gloss=0.25 if animal.is_dark and hair in ("short", "none") else 0.0,
+    )
 
 # %% ../../nbs/paperpets/head.ipynb #head-018
 @dataclass
 class Ear:
     "One ear: where it grows and which way it points."
-    side: int            # -1 left, 1 right of the face
-    x: float             # base, in the head's frame
+
+    side: int  # -1 left, 1 right of the face
+    x: float  # base, in the head's frame
     y: float
-    length: float        # units
-    width: float         # half of it, at the widest
-    angle: float         # from straight up (pricked) or straight down (the others), positive to the right
+    length: float  # units
+    width: float  # half of it, at the widest
+    angle: float  # from straight up (pricked) or straight down (the others), positive to the right
     inside: bool = True  # we see into it
 
     def axis(self, x, y, down=False):
@@ -127,10 +193,15 @@ class Ear:
 UPRIGHT = "pricked", "large", "tufted"
 HANGING = "drop", "longdrop"
 
-def ear_of(animal:Animal, side:int)->Ear:
+
+def ear_of(animal: Animal, side: int) -> Ear:
     "The ear on one side of the face, as the breed has it and the pose moves it."
     breed, wobble = animal.breed, float(animal.pose.ears[0 if side < 0 else 1])
-    x, y = animal.at(side * breed.ear_x * breed.head_w, breed.ear_y * breed.head_h, -0.12 if breed.ear in UPRIGHT else 0.05)
+    x, y = animal.at(
+        side * breed.ear_x * breed.head_w,
+        breed.ear_y * breed.head_h,
+        -0.12 if breed.ear in UPRIGHT else 0.05,
+    )
     width = breed.ear_w * min(1.2, max(0.65, 1 - 0.5 * side * animal.turn))
     angle = breed.ear_tilt + 0.15 * wobble
     if breed.ear in ("button", "folded"):
@@ -140,49 +211,85 @@ def ear_of(animal:Animal, side:int)->Ear:
     return Ear(side, x, y, breed.ear_len, width, side * angle)
 
 # %% ../../nbs/paperpets/head.ipynb #head-020
-def pricked_distance(ear:Ear, roundness:float, x, y, shrink=1.0, narrow=1.0, lift=0.0):
-    "Distance to an upright ear; `shrink`, `narrow` and `lift` give the smaller shape of its inside."
+def pricked_distance(ear: Ear, roundness: float, x, y, shrink=1.0, narrow=1.0, lift=0.0):
+    "Distance to an upright ear; `shrink`, `narrow` and `lift` give the smaller shape inside it."
     along, across = ear.axis(x - math.sin(ear.angle) * lift, y + math.cos(ear.angle) * lift)
     along = along * (1 / shrink)
     length, width = ear.length * shrink, ear.width * narrow
     across = across - ear.side * 0.10 * along * (1 - along)
-    edge = (np.abs(across) - width * (1 - np.clip(along, 0, 1)) ** roundness) * (length / math.hypot(length, width))
+    edge = (np.abs(across) - width * (1 - np.clip(along, 0, 1)) ** roundness) * (
+        length / math.hypot(length, width)
+    )
     edge = np.where(along > 1, np.hypot(across, (along - 1) * length), edge)
     return np.maximum(edge, (-0.45 - along) * length) - 0.03
 
 # %% ../../nbs/paperpets/head.ipynb #head-021
-def draw_pricked_ear(animal:Animal, ear:Ear, frame=None):
-    "An upright ear, its dark tip and tuft where the breed has them, and the inside where it faces us."
+def draw_pricked_ear(animal: Animal, ear: Ear, frame=None):
+    "An upright ear, dark tip and tuft where the breed has them, and the inside where it faces us."
     breed, canvas, frame = animal.breed, animal.canvas, frame or animal.head_frame
     reach = ear.width + ear.length
     box = ear.x - reach, ear.y - ear.length - 0.25, ear.x + reach, ear.y + 0.5 * ear.length
     rag = RAG[breed.coat] * (0.5 if breed.coat in ("fluffy", "long", "silky", "wiry") else 0.8)
-    style = dict(coat=breed.coat, centre=(ear.x, ear.y), head=True, off=animal.texture + 11 + ear.side)
+    style = dict(
+        coat=breed.coat, centre=(ear.x, ear.y), head=True, off=animal.texture + 11 + ear.side
+    )
 
     def paint(x, y, depth, fur):
         colour = flat_paint(animal.coat.pal[breed.ear_colour])(x, y, depth, fur)
         if breed.ear_tip:
-            blend(colour, animal.coat.pal[breed.ear_tip], ramp(ear.y - 0.5 * ear.length, ear.y - 0.95 * ear.length, y))
+            blend(
+                colour,
+                animal.coat.pal[breed.ear_tip],
+                ramp(ear.y - 0.5 * ear.length, ear.y - 0.95 * ear.length, y),
+            )
         return colour
 
-    lay_part(canvas, frame, box, lambda x, y: pricked_distance(ear, breed.ear_round, x, y), paint,
-             bevel=0.14, rag=rag, shadow=0.2, **style)
+    lay_part(
+        canvas,
+        frame,
+        box,
+        lambda x, y: pricked_distance(ear, breed.ear_round, x, y),
+        paint,
+        bevel=0.14,
+        rag=rag,
+        shadow=0.2,
+        **style,
+    )
     if breed.ear == "tufted":
         draw_tuft(animal, ear, frame)
     if ear.inside:
         draw_ear_inside(animal, ear, frame, box, dict(style, rag=rag * 0.7))
 
 # %% ../../nbs/paperpets/head.ipynb #head-022
-def draw_tuft(animal:Animal, ear:Ear, frame):
+def draw_tuft(animal: Animal, ear: Ear, frame):
     "The lynx tuft on the tip of an ear."
     right, up = math.sin(ear.angle), math.cos(ear.angle)
     x0, y0 = ear.x + right * ear.length, ear.y - up * ear.length
     dark = animal.coat.pal[animal.breed.ear_tip or "b"] * 0.7
-    lay_part(animal.canvas, frame, (x0 - .3, y0 - .4, x0 + .3, y0 + .3),
-             lambda x, y: capsule(x, y, x0 - right * .1, y0 + up * .1, x0 + right * .26 + ear.side * .02, y0 - up * .26, .06, .008),
-             flat_paint(dark), coat="wiry", rag=0.01, shadow=0, bevel=.05, head=True)
+    lay_part(
+        animal.canvas,
+        frame,
+        (x0 - 0.3, y0 - 0.4, x0 + 0.3, y0 + 0.3),
+        lambda x, y: capsule(
+            x,
+            y,
+            x0 - right * 0.1,
+            y0 + up * 0.1,
+            x0 + right * 0.26 + ear.side * 0.02,
+            y0 - up * 0.26,
+            0.06,
+            0.008,
+        ),
+        flat_paint(dark),
+        coat="wiry",
+        rag=0.01,
+        shadow=0,
+        bevel=0.05,
+        head=True,
+    )
 
-def draw_ear_inside(animal:Animal, ear:Ear, frame, box, style):
+
+def draw_ear_inside(animal: Animal, ear: Ear, frame, box, style):
     "The skin inside an upright ear, with pale hair growing over it in longer coats."
     breed, shift = animal.breed, ear.side * -0.02 + animal.turn * 0.05
     skin = flat_paint(hex_rgb(breed.inner_colour))
@@ -191,25 +298,41 @@ def draw_ear_inside(animal:Animal, ear:Ear, frame, box, style):
         colour = skin(x, y, depth, fur) * (0.72 + 0.36 * ramp(0.0, -ear.width * 0.5, depth))
         if breed.coat in ("long", "fluffy", "medium"):
             low = ramp(ear.y - 0.6 * ear.length, ear.y - 0.1 * ear.length, y)
-            blend(colour, animal.coat.pal[breed.ear_colour] * 0.5 + 0.5, ramp(0.1, 0.9, fur + low * 1.2 - 0.6) * 0.7)
+            blend(
+                colour,
+                animal.coat.pal[breed.ear_colour] * 0.5 + 0.5,
+                ramp(0.1, 0.9, fur + low * 1.2 - 0.6) * 0.7,
+            )
         return colour
 
-    lay_part(animal.canvas, frame, box, lambda x, y: pricked_distance(ear, breed.ear_round, x - shift, y, 0.76, 0.62, 0.06 * ear.length),
-             paint, bevel=0.10, shadow=0, **style)
+    lay_part(
+        animal.canvas,
+        frame,
+        box,
+        lambda x, y: pricked_distance(
+            ear, breed.ear_round, x - shift, y, 0.76, 0.62, 0.06 * ear.length
+        ),
+        paint,
+        bevel=0.10,
+        shadow=0,
+        **style,
+    )
 
 # %% ../../nbs/paperpets/head.ipynb #head-024
-def hanging_distance(ear:Ear, bend:float, x, y):
+def hanging_distance(ear: Ear, bend: float, x, y):
     "Distance to an ear that hangs: narrow at the base, round at the end, curved by `bend`."
     along, across = ear.axis(x, y, down=True)
     across = across + bend * along * along
     rise = np.sin(np.clip(along * (1 / 0.62), 0, 1) * (math.pi / 2))
     edge = np.abs(across) - ear.width * (0.58 + 0.42 * rise)
-    round_end = ellipse(across, along * ear.length, 0, 0.62 * ear.length, ear.width, 0.38 * ear.length)
+    round_end = ellipse(
+        across, along * ear.length, 0, 0.62 * ear.length, ear.width, 0.38 * ear.length
+    )
     edge = np.where(along > 0.62, round_end, edge)
     return np.where(along < 0, np.hypot(across, along * ear.length) - ear.width * 0.58, edge)
 
 # %% ../../nbs/paperpets/head.ipynb #head-025
-def draw_hanging_ear(animal:Animal, ear:Ear, frame=None):
+def draw_hanging_ear(animal: Animal, ear: Ear, frame=None):
     "A hanging ear. Long ones lie behind the muzzle, so that it stays in view."
     breed, long = animal.breed, animal.breed.ear == "longdrop"
     shade = 0.86 if breed.ear_colour == "a" else 1.0
@@ -221,15 +344,30 @@ def draw_hanging_ear(animal:Animal, ear:Ear, frame=None):
         return np.maximum(edge, -muzzle_distance(animal, x, y)) if long and frame is None else edge
 
     def paint(x, y, depth, fur):
-        return tint(x, y, depth, fur) * (1.04 - 0.18 * ramp(ear.y + ear.length * .4, ear.y + ear.length, y))
+        return tint(x, y, depth, fur) * (
+            1.04 - 0.18 * ramp(ear.y + ear.length * 0.4, ear.y + ear.length, y)
+        )
 
     side = ear.width + 0.65
-    lay_part(animal.canvas, frame or animal.head_frame, (ear.x - side, ear.y - ear.width, ear.x + side, ear.y + ear.length + 0.2),
-             distance, paint, coat=coat, wave=breed.wave, centre=(ear.x * .6, ear.y - 0.9), bevel=0.20, shadow=0.42, reach=0.13,
-             head=True, off=animal.texture + 13 + ear.side, rag=RAG[coat] * (1.2 if coat in ("long", "silky") else 0.8))
+    lay_part(
+        animal.canvas,
+        frame or animal.head_frame,
+        (ear.x - side, ear.y - ear.width, ear.x + side, ear.y + ear.length + 0.2),
+        distance,
+        paint,
+        coat=coat,
+        wave=breed.wave,
+        centre=(ear.x * 0.6, ear.y - 0.9),
+        bevel=0.20,
+        shadow=0.42,
+        reach=0.13,
+        head=True,
+        off=animal.texture + 13 + ear.side,
+        rag=RAG[coat] * (1.2 if coat in ("long", "silky") else 0.8),
+    )
 
 # %% ../../nbs/paperpets/head.ipynb #head-027
-def folded_distance(ear:Ear, roundness:float, x, y, shrink=1.0, narrow=1.0):
+def folded_distance(ear: Ear, roundness: float, x, y, shrink=1.0, narrow=1.0):
     "Distance to a triangular flap that hangs from a rounded fold."
     along, across = ear.axis(x, y, down=True)
     length, width = ear.length * shrink, ear.width * narrow
@@ -238,22 +376,44 @@ def folded_distance(ear:Ear, roundness:float, x, y, shrink=1.0, narrow=1.0):
     edge = np.where(along > 1, np.hypot(across, (along - 1) * length), edge)
     return np.where(along < 0, np.hypot(across, along * length * 1.6) - width, edge) - 0.02
 
-def draw_folded_ear(animal:Animal, ear:Ear, frame=None):
+
+def draw_folded_ear(animal: Animal, ear: Ear, frame=None):
     "A button ear, or a rose ear with the dark line of its opening."
     breed, frame, rose = animal.breed, frame or animal.head_frame, animal.breed.ear == "rose"
     reach = ear.width + ear.length + 0.2
     box = ear.x - reach, ear.y - ear.width - 0.2, ear.x + reach, ear.y + ear.length + 0.2
     shade = 0.88 if breed.ear_colour == "a" else 1.0
-    style = dict(coat=breed.coat, centre=(ear.x, ear.y - 0.5), head=True, off=animal.texture + 13 + ear.side)
-    lay_part(animal.canvas, frame, box, lambda x, y: folded_distance(ear, 0.48 if rose else 0.62, x, y),
-             flat_paint(animal.coat.pal[breed.ear_colour] * shade), bevel=0.12, shadow=0.45, reach=0.11, **style)
+    style = dict(
+        coat=breed.coat, centre=(ear.x, ear.y - 0.5), head=True, off=animal.texture + 13 + ear.side
+    )
+    lay_part(
+        animal.canvas,
+        frame,
+        box,
+        lambda x, y: folded_distance(ear, 0.48 if rose else 0.62, x, y),
+        flat_paint(animal.coat.pal[breed.ear_colour] * shade),
+        bevel=0.12,
+        shadow=0.45,
+        reach=0.11,
+        **style,
+    )
     if rose and ear.inside:
-        slit = Ear(ear.side, ear.x + ear.side * 0.02, ear.y + 0.10, ear.length, ear.width, ear.angle)
-        lay_part(animal.canvas, frame, box, lambda x, y: folded_distance(slit, 0.6, x, y, 0.62, 0.22),
-                 flat_paint(hex_rgb(breed.inner_colour) * 0.45), bevel=0.08, shadow=0, **style)
+        slit = Ear(
+            ear.side, ear.x + ear.side * 0.02, ear.y + 0.10, ear.length, ear.width, ear.angle
+        )
+        lay_part(
+            animal.canvas,
+            frame,
+            box,
+            lambda x, y: folded_distance(slit, 0.6, x, y, 0.62, 0.22),
+            flat_paint(hex_rgb(breed.inner_colour) * 0.45),
+            bevel=0.08,
+            shadow=0,
+            **style,
+        )
 
 # %% ../../nbs/paperpets/head.ipynb #head-028
-def draw_ear(animal:Animal, ear:Ear, frame=None):
+def draw_ear(animal: Animal, ear: Ear, frame=None):
     "Draw one ear in the way of its breed."
     if animal.breed.ear in UPRIGHT:
         draw_pricked_ear(animal, ear, frame)
@@ -266,12 +426,13 @@ def draw_ear(animal:Animal, ear:Ear, frame=None):
 @dataclass
 class Eye:
     "One eye in the frame of a head."
-    side: int      # -1 left, 1 right
-    x: float       # middle, units
+
+    side: int  # -1 left, 1 right
+    x: float  # middle, units
     y: float
-    width: float   # half
+    width: float  # half
     height: float  # half
-    slant: float   # radians; positive lifts the right corner
+    slant: float  # radians; positive lifts the right corner
 
     def inside(self, x, y):
         "Coordinates along and across the slit of the eye."
@@ -280,7 +441,7 @@ class Eye:
         return x * cos - y * sin, y * cos + x * sin
 
 # %% ../../nbs/paperpets/head.ipynb #head-032
-def eye_of(animal:Animal, side:int)->Eye:
+def eye_of(animal: Animal, side: int) -> Eye:
     "The eye on one side of the face, narrower where the head turns it away."
     breed = animal.breed
     x, y = animal.at(side * breed.eye_x * breed.head_w, breed.eye_y * breed.head_h, 0.74)
@@ -288,9 +449,12 @@ def eye_of(animal:Animal, side:int)->Eye:
     width, height = breed.eye_size * far, breed.eye_size * (1 - animal.pose.lid * 0.6)
     if breed.eye == "almond":
         width, height = width * 1.12, height * 0.80
-    return Eye(side, x, y, width, height, side * (-0.32 if breed.eye == "droopy" else breed.eye_tilt))
+    return Eye(
+        side, x, y, width, height, side * (-0.32 if breed.eye == "droopy" else breed.eye_tilt)
+    )
 
-def eye_distance(eye:Eye, kind:str, x, y, grow=1.0):
+
+def eye_distance(eye: Eye, kind: str, x, y, grow=1.0):
     "Distance to the opening of an eye: almond, round, or droopy with a heavy upper lid."
     x, y = eye.inside(x, y)
     width, height = eye.width * grow, eye.height * grow
@@ -301,25 +465,32 @@ def eye_distance(eye:Eye, kind:str, x, y, grow=1.0):
     return np.maximum(edge, -0.72 * eye.height - y) if kind == "droopy" else edge
 
 # %% ../../nbs/paperpets/head.ipynb #head-033
-def iris_colours(animal:Animal, eye:Eye, x, y):
+def iris_colours(animal: Animal, eye: Eye, x, y):
     "The colours of iris and pupil, and the distance to the iris."
     breed, pose = animal.breed, animal.pose
     iris = np.clip(hex_rgb(breed.eye_colour) * (1 + 0.08 * float(animal.coat.v[3])), 0, 1)
     across, down = eye.inside(x, y)
-    across, down = across - pose.gaze[0] * eye.width * 0.22 - animal.turn * .02, down - pose.gaze[1] * eye.height * 0.2
+    across, down = (
+        across - pose.gaze[0] * eye.width * 0.22 - animal.turn * 0.02,
+        down - pose.gaze[1] * eye.height * 0.2,
+    )
     size, radius = max(eye.width, eye.height) * 1.04, np.hypot(across, down)
-    colour = iris * (0.72 + 0.55 * ramp(-eye.height, eye.height, down))      # lit from below, like glass
-    colour *= 1.0 - 0.55 * ramp(size * 0.72, size, radius)                   # dark rim
-    colour *= 1.0 - 0.45 * ramp(eye.y - eye.height * 0.35, eye.y - eye.height, y)  # shade of the lid
+    # Lit from below, like glass.
+    colour = iris * (0.72 + 0.55 * ramp(-eye.height, eye.height, down))
+    colour *= 1.0 - 0.55 * ramp(size * 0.72, size, radius)  # dark rim
+    # Shade of the lid.
+    colour *= 1.0 - 0.45 * ramp(eye.y - eye.height * 0.35, eye.y - eye.height, y)
     if breed.species == "cat":
-        pupil = ellipse(across, down, 0, 0, max(0.12, pose.pupil) * 0.62 * eye.width, breed.eye_size * 0.78)
+        pupil = ellipse(
+            across, down, 0, 0, max(0.12, pose.pupil) * 0.62 * eye.width, breed.eye_size * 0.78
+        )
     else:
         pupil = radius - size * (0.48 + 0.2 * pose.pupil)
     blend(colour, 0.03, np.clip(0.5 - pupil * animal.head_frame.scale, 0, 1))
     return np.clip(colour, 0, 1), radius - size
 
 # %% ../../nbs/paperpets/head.ipynb #head-034
-def draw_eye(animal:Animal, eye:Eye, frame=None):
+def draw_eye(animal: Animal, eye: Eye, frame=None):
     "One eye: rim, white, iris, pupil and highlights; a curved line if it is shut."
     breed, canvas, frame = animal.breed, animal.canvas, frame or animal.head_frame
     rim = hex_rgb("#060506" if animal.is_dark else "#1c1413")
@@ -327,10 +498,22 @@ def draw_eye(animal:Animal, eye:Eye, frame=None):
     box = eye.x - half, eye.y - half, eye.x + half, eye.y + half
     if animal.pose.lid > 0.9:
         return draw_shut_eye(animal, eye, frame, rim)
-    dab(canvas, frame, box, lambda x, y: eye_distance(eye, breed.eye, x, y, 1.2 if breed.species == "cat" else 1.12) - 0.010, rim, 0.92, 1.3)
+    dab(
+        canvas,
+        frame,
+        box,
+        lambda x, y: (
+            eye_distance(eye, breed.eye, x, y, 1.2 if breed.species == "cat" else 1.12) - 0.010
+        ),
+        rim,
+        0.92,
+        1.3,
+    )
     if breed.eye == "droopy":
-        red = lambda x, y: np.maximum(ellipse(x, y, eye.x, eye.y + eye.height * .75, eye.width * .8, eye.height * .42),
-                                      -eye_distance(eye, breed.eye, x, y))
+        red = lambda x, y: np.maximum(
+            ellipse(x, y, eye.x, eye.y + eye.height * 0.75, eye.width * 0.8, eye.height * 0.42),
+            -eye_distance(eye, breed.eye, x, y),
+        )
         dab(canvas, frame, box, red, hex_rgb("#a8605a"), 0.45)
     if breed.species == "dog":
         dab(canvas, frame, box, lambda x, y: eye_distance(eye, breed.eye, x, y), hex_rgb("#d9cdc0"))
@@ -338,21 +521,40 @@ def draw_eye(animal:Animal, eye:Eye, frame=None):
     if found:
         window, x, y = found
         colour, edge = iris_colours(animal, eye, x, y)
-        cover = np.clip(0.5 - np.maximum(eye_distance(eye, breed.eye, x, y), edge) * frame.scale, 0, 1)
+        cover = np.clip(
+            0.5 - np.maximum(eye_distance(eye, breed.eye, x, y), edge) * frame.scale, 0, 1
+        )
         under = canvas.rgb[(slice(None),) + window]
         under += (colour - under) * cover
     draw_highlights(animal, eye, frame, box)
 
 # %% ../../nbs/paperpets/head.ipynb #head-035
-def draw_highlights(animal:Animal, eye:Eye, frame, box):
+def draw_highlights(animal: Animal, eye: Eye, frame, box):
     "Two reflections: the window above, and faintly the ground below."
     gaze, size = animal.pose.gaze, 0.26 * animal.breed.eye_size
     x0, y0 = eye.x + gaze[0] * eye.width * 0.22, eye.y + gaze[1] * eye.height * 0.2
     white = hex_rgb("#ffffff")
-    dab(animal.canvas, frame, box, lambda x, y: np.hypot(x - (x0 - .3 * eye.width), y - (y0 - .36 * eye.height)) - size, white, 0.95)
-    dab(animal.canvas, frame, box, lambda x, y: np.hypot(x - (x0 + .32 * eye.width), y - (y0 + .38 * eye.height)) - size * .5, white, 0.5)
+    dab(
+        animal.canvas,
+        frame,
+        box,
+        lambda x, y: np.hypot(x - (x0 - 0.3 * eye.width), y - (y0 - 0.36 * eye.height)) - size,
+        white,
+        0.95,
+    )
+    dab(
+        animal.canvas,
+        frame,
+        box,
+        lambda x, y: (
+            np.hypot(x - (x0 + 0.32 * eye.width), y - (y0 + 0.38 * eye.height)) - size * 0.5
+        ),
+        white,
+        0.5,
+    )
 
-def draw_shut_eye(animal:Animal, eye:Eye, frame, ink):
+
+def draw_shut_eye(animal: Animal, eye: Eye, frame, ink):
     "The line of a closed lid, sagging in the middle."
     width, sag = eye.width * 1.15, eye.width * 0.45
     ink = hex_rgb("#8f8790") if animal.is_dark else ink
@@ -360,74 +562,176 @@ def draw_shut_eye(animal:Animal, eye:Eye, frame, ink):
     def distance(x, y):
         x, y = eye.inside(x, y)
         return np.maximum(np.abs(y - sag * (1 - (x * (1 / width)) ** 2)) - 0.028, np.abs(x) - width)
-    dab(animal.canvas, frame, (eye.x - width, eye.y - width, eye.x + width, eye.y + width), distance, ink, 0.9, 1.3)
+
+    dab(
+        animal.canvas,
+        frame,
+        (eye.x - width, eye.y - width, eye.x + width, eye.y + width),
+        distance,
+        ink,
+        0.9,
+        1.3,
+    )
 
 # %% ../../nbs/paperpets/head.ipynb #head-037
-def draw_mouth(animal:Animal):
-    "The line from nose to lips, the lips, the dots of the whiskers, and a tongue if the mouth is open."
+def draw_mouth(animal: Animal):
+    "The line from nose to lips, lips, dots of the whiskers, and a tongue if the mouth is open."
     breed, canvas, frame = animal.breed, animal.canvas, animal.head_frame
     width, jowl, nose_x, nose_y = breed.muzzle_w, breed.jowl, animal.nose_x, animal.nose_y
     ink = hex_rgb("#0c0a0b" if animal.is_dark else "#3a2622")
-    middle, depth = nose_y + 0.22 + 0.22 * jowl, 0.24 + 0.24 * jowl + 0.05 * breed.muzzle_len  # of the pads
+    # Of the pads.
+    middle, depth = (nose_y + 0.22 + 0.22 * jowl, 0.24 + 0.24 * jowl + 0.05 * breed.muzzle_len)
     if animal.pose.mouth > 0.05:
         draw_open_mouth(animal, middle + depth * 0.72)
-    dab(canvas, frame, (nose_x - .1, nose_y, nose_x + .1, middle + .1),
-        lambda x, y: capsule(x, y, nose_x, nose_y + breed.nose_w * .4, nose_x, middle + depth * .55, .014, .014), ink, 0.85, 1.2)
+    dab(
+        canvas,
+        frame,
+        (nose_x - 0.1, nose_y, nose_x + 0.1, middle + 0.1),
+        lambda x, y: capsule(
+            x, y, nose_x, nose_y + breed.nose_w * 0.4, nose_x, middle + depth * 0.55, 0.014, 0.014
+        ),
+        ink,
+        0.85,
+        1.2,
+    )
 
-    def lips(x, y):                                          # they follow the lower rim of the pads
-        rim = np.abs(ellipse(np.abs(x - nose_x), y, width * 0.46, middle - 0.02, width * 0.50, depth * 0.92)) - 0.016
-        return np.maximum(rim, middle + depth * (0.28 if jowl < .3 else 0.05) - y)
-    dab(canvas, frame, (nose_x - width - .1, middle - .1, nose_x + width + .1, middle + depth + .1), lips, ink, 0.68, 1.2)
+    def lips(x, y):  # they follow the lower rim of the pads
+        rim = (
+            np.abs(
+                ellipse(
+                    np.abs(x - nose_x), y, width * 0.46, middle - 0.02, width * 0.50, depth * 0.92
+                )
+            )
+            - 0.016
+        )
+        return np.maximum(rim, middle + depth * (0.28 if jowl < 0.3 else 0.05) - y)
+
+    dab(
+        canvas,
+        frame,
+        (nose_x - width - 0.1, middle - 0.1, nose_x + width + 0.1, middle + depth + 0.1),
+        lips,
+        ink,
+        0.68,
+        1.2,
+    )
     if breed.coat != "none" and breed.beard < 0.5:
         draw_whisker_dots(animal, middle, ink)
 
 # %% ../../nbs/paperpets/head.ipynb #head-038
-def draw_open_mouth(animal:Animal, y0:float):
+def draw_open_mouth(animal: Animal, y0: float):
     "The dark of the mouth behind the pads, and the tongue in it."
     canvas, frame, width = animal.canvas, animal.head_frame, animal.breed.muzzle_w
     x0, wide = animal.nose_x, animal.pose.mouth
     box = x0 - width, y0 - 0.45, x0 + width, y0 + 0.6
-    dab(canvas, frame, box, lambda x, y: np.maximum(ellipse(x, y, x0, y0, width * 0.62, 0.16 + 0.26 * wide),
-                                                    -pads_distance(animal, x, y) - 0.02), hex_rgb("#4a1d1e"))
-    lay_part(canvas, frame, box, lambda x, y: np.maximum(ellipse(x, y, x0 + 0.02, y0 + 0.10 + 0.16 * wide, width * 0.34, 0.10 + 0.24 * wide),
-                                                         -pads_distance(animal, x, y)),
-             flat_paint(hex_rgb("#dd7f86")), coat="none", bevel=0.15, shadow=0, head=True)
+    dab(
+        canvas,
+        frame,
+        box,
+        lambda x, y: np.maximum(
+            ellipse(x, y, x0, y0, width * 0.62, 0.16 + 0.26 * wide),
+            -pads_distance(animal, x, y) - 0.02,
+        ),
+        hex_rgb("#4a1d1e"),
+    )
+    lay_part(
+        canvas,
+        frame,
+        box,
+        lambda x, y: np.maximum(
+            ellipse(x, y, x0 + 0.02, y0 + 0.10 + 0.16 * wide, width * 0.34, 0.10 + 0.24 * wide),
+            -pads_distance(animal, x, y),
+        ),
+        flat_paint(hex_rgb("#dd7f86")),
+        coat="none",
+        bevel=0.15,
+        shadow=0,
+        head=True,
+    )
 
-def draw_whisker_dots(animal:Animal, middle:float, ink):
+
+def draw_whisker_dots(animal: Animal, middle: float, ink):
     "Three dots on either pad, where the whiskers grow."
     width, x0 = animal.breed.muzzle_w, animal.nose_x
-    spots = [(width * (0.15 + across * 1.4), middle + down - 0.02) for across, down in ((.30, 0), (.48, -.05), (.46, .10))]
+    spots = [
+        (width * (0.15 + across * 1.4), middle + down - 0.02)
+        for across, down in ((0.30, 0), (0.48, -0.05), (0.46, 0.10))
+    ]
 
     def distance(x, y):
         aside = np.abs(x - x0)
         return np.minimum.reduce([np.hypot(aside - right, y - low) for right, low in spots]) - 0.014
-    dab(animal.canvas, animal.head_frame, (x0 - width, middle - .2, x0 + width, middle + .2), distance, ink, 0.40)
+
+    dab(
+        animal.canvas,
+        animal.head_frame,
+        (x0 - width, middle - 0.2, x0 + width, middle + 0.2),
+        distance,
+        ink,
+        0.40,
+    )
 
 # %% ../../nbs/paperpets/head.ipynb #head-039
-def nose_distance(species:str, x0, y0, width, height, x, y):
+def nose_distance(species: str, x0, y0, width, height, x, y):
     "Distance to a nose: a rounded triangle for cats, a broad oval with a foot for dogs."
     if species == "cat":
         down = (y - y0) * (1 / height)
-        return np.maximum(np.abs(x - x0) - width * np.clip(0.62 - down * 0.62, 0.08, 1), (np.abs(down) - 0.9) * height)
-    return smooth_union(ellipse(x, y, x0, y0 - 0.1 * height, width, height * 0.78),
-                        ellipse(x, y, x0, y0 + 0.45 * height, width * 0.52, height * 0.55), 0.06)
+        return np.maximum(
+            np.abs(x - x0) - width * np.clip(0.62 - down * 0.62, 0.08, 1),
+            (np.abs(down) - 0.9) * height,
+        )
+    return smooth_union(
+        ellipse(x, y, x0, y0 - 0.1 * height, width, height * 0.78),
+        ellipse(x, y, x0, y0 + 0.45 * height, width * 0.52, height * 0.55),
+        0.06,
+    )
 
-def draw_nose(animal:Animal):
+
+def draw_nose(animal: Animal):
     "The nose with its nostrils and a wet glint."
     breed, canvas, frame = animal.breed, animal.canvas, animal.head_frame
     x0, y0, width = animal.nose_x, animal.nose_y, breed.nose_w
     dog = breed.species == "dog"
     height, tint = width * (0.78 if dog else 0.72), hex_rgb(breed.nose_colour)
     box = x0 - width * 1.3, y0 - height * 1.4, x0 + width * 1.3, y0 + height * 1.5
-    lay_part(canvas, frame, box, lambda x, y: nose_distance(breed.species, x0, y0, width, height, x, y), flat_paint(tint),
-             coat="none", bevel=width * 0.5, shadow=0.25, reach=0.05, relief=0.3, head=True)
+    lay_part(
+        canvas,
+        frame,
+        box,
+        lambda x, y: nose_distance(breed.species, x0, y0, width, height, x, y),
+        flat_paint(tint),
+        coat="none",
+        bevel=width * 0.5,
+        shadow=0.25,
+        reach=0.05,
+        relief=0.3,
+        head=True,
+    )
     nostril = width * (0.48 if dog else 0.36)
-    dab(canvas, frame, box, lambda x, y: ellipse(np.abs(x - x0), y, nostril, y0 + height * 0.15, width * 0.24, width * 0.15), tint * 0.25, 0.9)
-    dab(canvas, frame, box, lambda x, y: ellipse(x, y, x0 - width * 0.22, y0 - height * 0.42, width * 0.34, height * 0.14),
-        hex_rgb("#ffffff"), 0.38 if dog else 0.25, 1.5)
+    dab(
+        canvas,
+        frame,
+        box,
+        lambda x, y: ellipse(
+            np.abs(x - x0), y, nostril, y0 + height * 0.15, width * 0.24, width * 0.15
+        ),
+        tint * 0.25,
+        0.9,
+    )
+    dab(
+        canvas,
+        frame,
+        box,
+        lambda x, y: ellipse(
+            x, y, x0 - width * 0.22, y0 - height * 0.42, width * 0.34, height * 0.14
+        ),
+        hex_rgb("#ffffff"),
+        0.38 if dog else 0.25,
+        1.5,
+    )
 
 # %% ../../nbs/paperpets/head.ipynb #head-040
-def draw_whiskers(animal:Animal):
+def draw_whiskers(animal: Animal):
     "A cat's whiskers, three to a side."
     breed = animal.breed
     if breed.coat == "none" or breed.species == "dog":
@@ -436,31 +740,62 @@ def draw_whiskers(animal:Animal):
     for side in (-1, 1):
         for row in range(3):
             x0, y0 = animal.nose_x + side * breed.muzzle_w * 0.62, animal.nose_y + 0.16 + 0.07 * row
-            length = (0.78 + 0.05 * float(animal.coat.v[4 + row])) * (1 - 0.35 * max(0, animal.turn * side))
+            length = (0.78 + 0.05 * float(animal.coat.v[4 + row])) * (
+                1 - 0.35 * max(0, animal.turn * side)
+            )
             rise = (-0.16 + 0.20 * row) * side
-            draw_curve(animal.canvas, animal.head_frame, x0, x0 + side * length,
-                       lambda x: y0 + rise * (x - x0) + 0.30 * (x - x0) ** 2, lambda x: rise + 0.60 * (x - x0), 0.006, tint, 0.75)
+            draw_curve(
+                animal.canvas,
+                animal.head_frame,
+                x0,
+                x0 + side * length,
+                lambda x: y0 + rise * (x - x0) + 0.30 * (x - x0) ** 2,
+                lambda x: rise + 0.60 * (x - x0),
+                0.006,
+                tint,
+                0.75,
+            )
 
 # %% ../../nbs/paperpets/head.ipynb #head-042
-def draw_ruff(animal:Animal, frame=None):
+def draw_ruff(animal: Animal, frame=None):
     "The mane behind a head, paler towards the chest."
     breed, size = animal.breed, animal.breed.ruff
     if not size:
         return
-    wide, high, y0 = breed.head_w * (0.62 + 0.50 * size), breed.head_h * (0.62 + 0.52 * size), 0.22 + 0.12 * size
+    wide, high, y0 = (
+        breed.head_w * (0.62 + 0.50 * size),
+        breed.head_h * (0.62 + 0.52 * size),
+        0.22 + 0.12 * size,
+    )
     base, tint = flat_paint(animal.coat.pal["a"]), animal.coat.pal[breed.ruff_colour]
 
     def distance(x, y):
-        return smooth_union(ellipse(x, y, 0, y0, wide, high), ellipse(x, y, 0, y0 + 0.55, wide * 0.75, high * 0.8), 0.3)
+        return smooth_union(
+            ellipse(x, y, 0, y0, wide, high),
+            ellipse(x, y, 0, y0 + 0.55, wide * 0.75, high * 0.8),
+            0.3,
+        )
 
     def paint(x, y, depth, fur):
         return blend(base(x, y, depth, fur), tint, ramp(-0.75, 0.35, y + 0.1 * fur) * 0.9)
 
-    lay_part(animal.canvas, frame or animal.head_frame, (-wide - .3, y0 - high - .3, wide + .3, y0 + .55 + high), distance, paint,
-             coat=breed.coat, wave=breed.wave * .5, bevel=0.55, rag=RAG[breed.coat] * 1.5, shadow=0.35, reach=0.14, off=animal.texture + 5)
+    lay_part(
+        animal.canvas,
+        frame or animal.head_frame,
+        (-wide - 0.3, y0 - high - 0.3, wide + 0.3, y0 + 0.55 + high),
+        distance,
+        paint,
+        coat=breed.coat,
+        wave=breed.wave * 0.5,
+        bevel=0.55,
+        rag=RAG[breed.coat] * 1.5,
+        shadow=0.35,
+        reach=0.14,
+        off=animal.texture + 5,
+    )
 
 # %% ../../nbs/paperpets/head.ipynb #head-043
-def draw_curtain(animal:Animal):
+def draw_curtain(animal: Animal):
     "Long hair parted on the skull and falling on both sides."
     breed, size = animal.breed, animal.breed.curtain
     tint = flat_paint(animal.coat.pal[breed.curtain_colour])
@@ -470,17 +805,32 @@ def draw_curtain(animal:Animal):
         end_x, end_y = side * breed.head_w * (1.10 + 0.10 * size), breed.head_h * 0.1 + 0.95 * size
 
         def distance(x, y):
-            upper = capsule(x, y, part_x, part_y, bend_x, bend_y, 0.08, 0.20 + .05 * size)
-            return smooth_union(upper, capsule(x, y, bend_x, bend_y, end_x, end_y, 0.24 + 0.07 * size, 0.09), 0.18)
+            upper = capsule(x, y, part_x, part_y, bend_x, bend_y, 0.08, 0.20 + 0.05 * size)
+            return smooth_union(
+                upper, capsule(x, y, bend_x, bend_y, end_x, end_y, 0.24 + 0.07 * size, 0.09), 0.18
+            )
 
-        left, right = min(part_x, bend_x, end_x) - .45, max(part_x, bend_x, end_x) + .45
-        lay_part(animal.canvas, animal.head_frame, (left, part_y - .3, right, end_y + .45), distance,
-                 lambda x, y, depth, fur: tint(x, y, depth, fur) * (1.06 - 0.22 * ramp(0.2, end_y, y)),
-                 coat="silky", wave=breed.wave, centre=(part_x - side * 1.2, part_y - 0.9), bevel=0.22, shadow=0.35, reach=.12, head=True,
-                 fade=lambda x, y: ramp(end_y + 0.20, end_y - 0.25, y), off=animal.texture + 17 + side, rag=0.05)
+        left, right = min(part_x, bend_x, end_x) - 0.45, max(part_x, bend_x, end_x) + 0.45
+        lay_part(
+            animal.canvas,
+            animal.head_frame,
+            (left, part_y - 0.3, right, end_y + 0.45),
+            distance,
+            lambda x, y, depth, fur: tint(x, y, depth, fur) * (1.06 - 0.22 * ramp(0.2, end_y, y)),
+            coat="silky",
+            wave=breed.wave,
+            centre=(part_x - side * 1.2, part_y - 0.9),
+            bevel=0.22,
+            shadow=0.35,
+            reach=0.12,
+            head=True,
+            fade=lambda x, y: ramp(end_y + 0.20, end_y - 0.25, y),
+            off=animal.texture + 17 + side,
+            rag=0.05,
+        )
 
 # %% ../../nbs/paperpets/head.ipynb #head-044
-def draw_beard(animal:Animal):
+def draw_beard(animal: Animal):
     "A beard over pads and chin, and the line of the mouth in it."
     breed, size, width = animal.breed, animal.breed.beard, animal.breed.muzzle_w
     if not size:
@@ -488,47 +838,131 @@ def draw_beard(animal:Animal):
     x0, y0, tint = animal.nose_x, animal.nose_y, flat_paint(animal.coat.pal[breed.beard_colour])
 
     def distance(x, y):
-        sides = ellipse(np.abs(x - x0), y, width * 0.55, y0 + 0.30 + 0.12 * size, width * (0.45 + 0.22 * size), 0.26 + 0.26 * size)
-        return smooth_union(sides, ellipse(x, y, x0, y0 + 0.52 + 0.1 * size, width * 0.5, 0.2 + 0.28 * size), 0.12)
+        sides = ellipse(
+            np.abs(x - x0),
+            y,
+            width * 0.55,
+            y0 + 0.30 + 0.12 * size,
+            width * (0.45 + 0.22 * size),
+            0.26 + 0.26 * size,
+        )
+        return smooth_union(
+            sides, ellipse(x, y, x0, y0 + 0.52 + 0.1 * size, width * 0.5, 0.2 + 0.28 * size), 0.12
+        )
 
-    lay_part(animal.canvas, animal.head_frame, (x0 - width * 1.6 - .2, y0 - .2, x0 + width * 1.6 + .2, y0 + 1.3), distance,
-             lambda x, y, depth, fur: tint(x, y, depth, fur) * (1.05 - 0.15 * ramp(y0, y0 + 1.0, y)),
-             coat="wiry" if breed.coat == "wiry" else "silky", wave=breed.wave, centre=(x0, y0 - 0.35), bevel=0.25,
-             shadow=0.35, reach=0.10, head=True, off=animal.texture + 23, rag=0.07)
-    mouth = lambda x, y: (np.abs(y - (y0 + 0.36) + (x - x0) ** 2 * 0.9) - 0.018) + np.maximum(np.abs(x - x0) - width * .5, 0)
-    dab(animal.canvas, animal.head_frame, (x0 - .5, y0, x0 + .5, y0 + .6), mouth, hex_rgb("#070607" if animal.is_dark else "#2a1a18"), 0.55, 1.5)
+    lay_part(
+        animal.canvas,
+        animal.head_frame,
+        (x0 - width * 1.6 - 0.2, y0 - 0.2, x0 + width * 1.6 + 0.2, y0 + 1.3),
+        distance,
+        lambda x, y, depth, fur: tint(x, y, depth, fur) * (1.05 - 0.15 * ramp(y0, y0 + 1.0, y)),
+        coat="wiry" if breed.coat == "wiry" else "silky",
+        wave=breed.wave,
+        centre=(x0, y0 - 0.35),
+        bevel=0.25,
+        shadow=0.35,
+        reach=0.10,
+        head=True,
+        off=animal.texture + 23,
+        rag=0.07,
+    )
+    mouth = lambda x, y: (
+        (np.abs(y - (y0 + 0.36) + (x - x0) ** 2 * 0.9) - 0.018)
+        + np.maximum(np.abs(x - x0) - width * 0.5, 0)
+    )
+    dab(
+        animal.canvas,
+        animal.head_frame,
+        (x0 - 0.5, y0, x0 + 0.5, y0 + 0.6),
+        mouth,
+        hex_rgb("#070607" if animal.is_dark else "#2a1a18"),
+        0.55,
+        1.5,
+    )
 
 # %% ../../nbs/paperpets/head.ipynb #head-045
-def draw_brows(animal:Animal):
+def draw_brows(animal: Animal):
     "Bushy brows that hang over the eyes."
     breed, size = animal.breed, animal.breed.brows
     for side in (-1, 1) if size else ():
-        x0, y0 = animal.at(side * breed.eye_x * breed.head_w * 0.92, (breed.eye_y - 0.18) * breed.head_h, 0.85)
-        lay_part(animal.canvas, animal.head_frame, (x0 - .6, y0 - .4, x0 + .6, y0 + .55),
-                 lambda x, y: capsule(x, y, x0 - side * .10, y0 - 0.10, x0 + side * 0.20, y0 - 0.02 + .05 * size,
-                                      0.10 * size + .03, 0.06 * size + .02),
-                 flat_paint(animal.coat.pal[breed.brow_colour] * 1.06), coat="medium", centre=(x0, y0 - 0.9), bevel=.12, shadow=.35, reach=.07,
-                 head=True, rag=0.035, off=animal.texture + 29 + side)
+        x0, y0 = animal.at(
+            side * breed.eye_x * breed.head_w * 0.92, (breed.eye_y - 0.18) * breed.head_h, 0.85
+        )
+        lay_part(
+            animal.canvas,
+            animal.head_frame,
+            (x0 - 0.6, y0 - 0.4, x0 + 0.6, y0 + 0.55),
+            lambda x, y: capsule(
+                x,
+                y,
+                x0 - side * 0.10,
+                y0 - 0.10,
+                x0 + side * 0.20,
+                y0 - 0.02 + 0.05 * size,
+                0.10 * size + 0.03,
+                0.06 * size + 0.02,
+            ),
+            flat_paint(animal.coat.pal[breed.brow_colour] * 1.06),
+            coat="medium",
+            centre=(x0, y0 - 0.9),
+            bevel=0.12,
+            shadow=0.35,
+            reach=0.07,
+            head=True,
+            rag=0.035,
+            off=animal.texture + 29 + side,
+        )
 
 # %% ../../nbs/paperpets/head.ipynb #head-046
 RIBBONS = "#c8403c", "#3f78b8", "#d98ab0", "#e0b040"
 
-def draw_bow(animal:Animal):
+
+def draw_bow(animal: Animal):
     "A topknot tied with a ribbon; one owner in five leaves it off."
     if not animal.breed.bow or animal.coat.v[5] > 0.8:
         return
     x0, y0 = animal.at(0, -animal.breed.head_h * 0.80, 0.45)
     ribbon = hex_rgb(RIBBONS[int(abs(animal.coat.v[6]) * 2) % 4])
     lay = lambda half, distance, paint, **style: lay_part(
-        animal.canvas, animal.head_frame, (x0 - half, y0 - half * 1.3, x0 + half, y0 + half), distance, paint, head=True, **style)
-    lay(0.5, lambda x, y: smooth_union(capsule(x, y, x0, y0, x0 + .02, y0 - .26, .09, .17),
-                                       capsule(x, y, x0 + .02, y0 - .26, x0 + .2, y0 - .1, .12, .05), .1),
-        flat_paint(animal.coat.pal[animal.breed.curtain_colour]), coat="silky", centre=(x0, y0 + .1), bevel=.12)
-    lay(0.4, lambda x, y: capsule(np.abs(x - x0), y, .04, y0, .19, y0 - .03, .04, .115), flat_paint(ribbon), coat="none", bevel=.08, reach=.05)
-    lay(0.2, lambda x, y: ellipse(x, y, x0, y0, .065, .075), flat_paint(ribbon * 0.8), coat="none", bevel=.06, reach=.04)
+        animal.canvas,
+        animal.head_frame,
+        (x0 - half, y0 - half * 1.3, x0 + half, y0 + half),
+        distance,
+        paint,
+        head=True,
+        **style,
+    )
+    lay(
+        0.5,
+        lambda x, y: smooth_union(
+            capsule(x, y, x0, y0, x0 + 0.02, y0 - 0.26, 0.09, 0.17),
+            capsule(x, y, x0 + 0.02, y0 - 0.26, x0 + 0.2, y0 - 0.1, 0.12, 0.05),
+            0.1,
+        ),
+        flat_paint(animal.coat.pal[animal.breed.curtain_colour]),
+        coat="silky",
+        centre=(x0, y0 + 0.1),
+        bevel=0.12,
+    )
+    lay(
+        0.4,
+        lambda x, y: capsule(np.abs(x - x0), y, 0.04, y0, 0.19, y0 - 0.03, 0.04, 0.115),
+        flat_paint(ribbon),
+        coat="none",
+        bevel=0.08,
+        reach=0.05,
+    )
+    lay(
+        0.2,
+        lambda x, y: ellipse(x, y, x0, y0, 0.065, 0.075),
+        flat_paint(ribbon * 0.8),
+        coat="none",
+        bevel=0.06,
+        reach=0.04,
+    )
 
 # %% ../../nbs/paperpets/head.ipynb #head-048
-def draw_head(animal:Animal):
+def draw_head(animal: Animal):
     "Draw the head from the front, everything in its order."
     draw_ruff(animal)
     order = (-1, 1) if animal.turn > 0 else (1, -1)

@@ -23,7 +23,10 @@ from .scene import chance_for, draw_pet
 from .shapes import hex_rgb
 
 # %% ../../nbs/paperpets/imaginary.ipynb #4eecea06
-GROUPS = {group.__name__: [gene.name for gene in fields(group)] for group in (Marks, Hair, Skull, Ears, Eyes, Build)}
+GROUPS = {
+    group.__name__: [gene.name for gene in fields(group)]
+    for group in (Marks, Hair, Skull, Ears, Eyes, Build)
+}
 RANGES = {}  # gene -> least and most over the 37 breeds, for genes that are numbers
 for gene in (gene for genes in GROUPS.values() for gene in genes):
     values = [getattr(breed, gene) for breed in BREEDS.values()]
@@ -47,14 +50,21 @@ def _apart(gene, a, b):
 def _colours_apart(a, b):
     "How far the two most similar palettes of two breeds differ, 0 to 1."
     three = lambda palette: np.stack([hex_rgb(colour) for colour in (palette.split() * 3)[:3]])
-    return min(1.0, 2 * min(float(np.abs(three(x) - three(y)).mean()) for x in a.palettes for y in b.palettes))
+    return min(
+        1.0,
+        2 * min(float(np.abs(three(x) - three(y)).mean()) for x in a.palettes for y in b.palettes),
+    )
 
 # %% ../../nbs/paperpets/imaginary.ipynb #9dfc063b
-def genome_distance(a: Breed,  # one breed
-                    b: Breed,  # another
-                   ) -> float:  # 0 the same, 1 different in everything
+def genome_distance(
+    a: Breed,  # one breed
+    b: Breed,  # another
+) -> float:  # 0 the same, 1 different in everything
     "How different two genomes are: the mean over species, colours and the six groups of genes."
-    groups = [np.mean([_apart(gene, getattr(a, gene), getattr(b, gene)) for gene in genes]) for genes in GROUPS.values()]
+    groups = [
+        np.mean([_apart(gene, getattr(a, gene), getattr(b, gene)) for gene in genes])
+        for genes in GROUPS.values()
+    ]
     return float(np.mean([a.species != b.species, _colours_apart(a, b), *groups]))
 
 # %% ../../nbs/paperpets/imaginary.ipynb #ef695047
@@ -63,28 +73,41 @@ MIN_DISTANCE = 0.25  # of an imaginary breed from each of the 37
 # %% ../../nbs/paperpets/imaginary.ipynb #e067f7a5
 def _some_marks(registry, rng):
     "Up to three marks, with colours."
-    return " ".join(f"{mark}:{rng.choice(list('bbccd'))}" for mark in rng.choice(sorted(registry), rng.integers(4), replace=False))
+    return " ".join(
+        f"{mark}:{rng.choice(list('bbccd'))}"
+        for mark in rng.choice(sorted(registry), rng.integers(4), replace=False)
+    )
 
 
 def _made_up(gene, inherited, rng):
     "A new value for a gene; colours and colour keys stay as inherited."
-    if gene in RANGES: return float(rng.uniform(*RANGES[gene]))
-    if gene in KINDS: return str(rng.choice(KINDS[gene]))
-    if gene in ("face", "body"): return _some_marks({"face": FACE_MARKS, "body": BODY_MARKS}[gene], rng)
+    if gene in RANGES:
+        return float(rng.uniform(*RANGES[gene]))
+    if gene in KINDS:
+        return str(rng.choice(KINDS[gene]))
+    if gene in ("face", "body"):
+        return _some_marks({"face": FACE_MARKS, "body": BODY_MARKS}[gene], rng)
     return inherited
 
 # %% ../../nbs/paperpets/imaginary.ipynb #b40d2f3c
 def _tinted(colour, rng, bold):
     "A colour near another one."
     hue, light, strength = colorsys.rgb_to_hls(*hex_rgb(colour).ravel().tolist())
-    light, strength = np.clip(light + rng.normal(0, 0.10), 0.06, 0.97), np.clip(strength + rng.normal(0, 0.12), 0, 0.85)
+    light, strength = (
+        np.clip(light + rng.normal(0, 0.10), 0.06, 0.97),
+        np.clip(strength + rng.normal(0, 0.12), 0, 0.85),
+    )
     rgb = colorsys.hls_to_rgb((hue + rng.normal(0, 0.015 + 0.06 * bold)) % 1, light, strength)
     return "#" + "".join(f"{round(255 * channel):02x}" for channel in rgb)
 
 # %% ../../nbs/paperpets/imaginary.ipynb #36ef16c2
 def _imagined(name, rng):
     "One imaginary breed, at any distance."
-    species, bold, everyone = str(rng.choice(["cat", "dog"], p=[0.4, 0.6])), 0.5 * rng.random(), list(BREEDS.values())
+    species, bold, everyone = (
+        str(rng.choice(["cat", "dog"], p=[0.4, 0.6])),
+        0.5 * rng.random(),
+        list(BREEDS.values()),
+    )
     kin, genes = [breed for breed in everyone if breed.species == species], {}
     for group in GROUPS.values():
         parents = everyone if rng.random() < 0.5 * bold else kin
@@ -94,13 +117,22 @@ def _imagined(name, rng):
             genes[gene] = _made_up(gene, inherited, rng) if rng.random() < bold else inherited
             if gene in RANGES:
                 genes[gene] *= float(np.exp(rng.normal(0, 0.12)))
-    coats = [everyone[i].palettes[0].split() for i in rng.integers(len(everyone), size=rng.integers(1, 4))]
-    return Breed(name=name, species=species, palettes=tuple(" ".join(_tinted(c, rng, bold) for c in coat) for coat in coats), **genes)
+    coats = [
+        everyone[i].palettes[0].split()
+        for i in rng.integers(len(everyone), size=rng.integers(1, 4))
+    ]
+    return Breed(
+        name=name,
+        species=species,
+        palettes=tuple(" ".join(_tinted(c, rng, bold) for c in coat) for coat in coats),
+        **genes,
+    )
 
 # %% ../../nbs/paperpets/imaginary.ipynb #79c81b21
-def imaginary_breed(number: int,  # from 1
-                    seed: int = 0,  # of all of them
-                   ) -> Breed:  # named imaginary_1, imaginary_2, ...
+def imaginary_breed(
+    number: int,  # from 1
+    seed: int = 0,  # of all of them
+) -> Breed:  # named imaginary_1, imaginary_2, ...
     "An imaginary breed, at least `MIN_DISTANCE` from each of the 37."
     rng = chance_for("imaginary", number, seed)
     while True:
@@ -109,36 +141,46 @@ def imaginary_breed(number: int,  # from 1
             return breed
 
 
-def imaginary_breeds(n: int,  # how many, 1 or more
-                     seed: int = 0,  # another seed, other breeds
-                    ) -> list:  # of `Breed`
-    "Breeds that do not exist, each at least `MIN_DISTANCE` from each of the 37; raises ValueError for fewer than one."
+def imaginary_breeds(
+    n: int,  # how many, 1 or more
+    seed: int = 0,  # another seed, other breeds
+) -> list:  # of `Breed`
+    "Breeds that do not exist, each `MIN_DISTANCE` or more from all 37; ValueError for `n` below 1."
     if n < 1:
         raise ValueError(f"{n} imaginary breeds: ask for 1 or more")
     return [imaginary_breed(number, seed) for number in range(1, n + 1)]
 
 # %% ../../nbs/paperpets/imaginary.ipynb #111aacb6
-def genome_vector(breed: Breed,  # any breed
-                 ) -> np.ndarray:  # float32, shape (n_genes,), most of it within 0..1
+def genome_vector(
+    breed: Breed,  # any breed
+) -> np.ndarray:  # float32, shape (n_genes,), most of it within 0..1
     "Sizes as shares of their range, words and marks as zeros and ones."
     sizes = [(getattr(breed, gene) - low) / (high - low) for gene, (low, high) in RANGES.items()]
     words = [getattr(breed, gene) == word for gene, known in KINDS.items() for word in known]
-    marks = [mark in [worn.partition(":")[0] for worn in getattr(breed, part).split()]
-             for part, known in (("face", FACE_MARKS), ("body", BODY_MARKS)) for mark in known]
+    marks = [
+        mark in [worn.partition(":")[0] for worn in getattr(breed, part).split()]
+        for part, known in (("face", FACE_MARKS), ("body", BODY_MARKS))
+        for mark in known
+    ]
     return np.array([*sizes, *words, *marks], np.float32)
 
 # %% ../../nbs/paperpets/imaginary.ipynb #b5d57823
 RATIOS = 1.0, 4 / 3, 4 / 3, 1.5  # long side over short side
 
-def draw_square(breed: Breed,  # any breed
-                number: int,  # which picture of it
-                seed: int = 0,  # of the set
-                side: int = 160,  # px
-               ) -> np.ndarray:  # uint8, shape (side, side, 3)
+
+def draw_square(
+    breed: Breed,  # any breed
+    number: int,  # which picture of it
+    seed: int = 0,  # of the set
+    side: int = 160,  # px
+) -> np.ndarray:  # uint8, shape (side, side, 3)
     "A picture of a breed, cut to a square."
     rng = chance_for(f"square {breed.name}", number, seed)
     long = round(side * RATIOS[rng.integers(len(RATIOS))])
-    picture, jpeg = draw_pet(breed, number, seed, (long, side) if rng.random() < 0.8 else (side, long)), BytesIO()
+    picture, jpeg = (
+        draw_pet(breed, number, seed, (long, side) if rng.random() < 0.8 else (side, long)),
+        BytesIO(),
+    )
     Image.fromarray(picture.rgb).save(jpeg, "JPEG", quality=picture.quality)
     stored = Image.open(jpeg)
     left, top = (int(rng.integers(length - side + 1)) for length in stored.size)
@@ -159,23 +201,43 @@ def _pictures_in(file, shape):
     try:
         pictures = np.load(file, mmap_mode="r")
     except (EOFError, ValueError):  # empty, cut, or no array
-        raise ValueError(f"{file} is damaged: delete it, and the same call draws it again") from None
+        raise ValueError(
+            f"{file} is damaged: delete it, and the same call draws it again"
+        ) from None
     if pictures.shape != shape:
-        raise ValueError(f"{file} holds pictures of shape {pictures.shape}, not {shape}: give another folder")
+        raise ValueError(
+            f"{file} holds pictures of shape {pictures.shape}, not {shape}: give another folder"
+        )
     return pictures
 
 
-def draw_imaginary(dest: str | Path,  # folder for the set, new, or holding a part of it
-                   n: int,  # breeds
-                   per_breed: int = 64,  # pictures of each
-                   seed: int = 0,  # of breeds and pictures
-                   side: int = 160,  # px
-                   workers: int | None = None,  # processes that draw; None: one a core
-                  ) -> list:  # of arrays, one a breed, uint8, shape (per_breed, side, side, 3), left on the disk until used
-    "Draw pictures of imaginary breeds, or complete a set; raises ValueError if `dest` holds damaged files or pictures of another shape."
+def draw_imaginary(
+    dest: str | Path,  # folder for the set, new, or holding a part of it
+    n: int,  # breeds
+    per_breed: int = 64,  # pictures of each
+    seed: int = 0,  # of breeds and pictures
+    side: int = 160,  # px
+    workers: int | None = None,  # processes that draw; None: one a core
+) -> list:  # of uint8 arrays (per_breed, side, side, 3), one a breed, on the disk until used
+    "Draw imaginary breeds, or complete a set; ValueError if files are damaged or of another shape."
     dest, numbers = Path(dest), range(1, n + 1)
     dest.mkdir(parents=True, exist_ok=True)
-    jobs = [[str(dest), number, per_breed, seed, side] for number in numbers if not (dest / f"{seed}_{number}.npy").exists()]
-    for _ in watched(in_processes("petbreeds.paperpets.imaginary:_draw_breed", jobs, min(workers or cores(), len(jobs) or 1)), len(jobs), unit=" breeds"):
+    jobs = [
+        [str(dest), number, per_breed, seed, side]
+        for number in numbers
+        if not (dest / f"{seed}_{number}.npy").exists()
+    ]
+    for _ in watched(
+        in_processes(
+            "petbreeds.paperpets.imaginary:_draw_breed",
+            jobs,
+            min(workers or cores(), len(jobs) or 1),
+        ),
+        len(jobs),
+        unit=" breeds",
+    ):
         pass
-    return [_pictures_in(dest / f"{seed}_{number}.npy", (per_breed, side, side, 3)) for number in numbers]
+    return [
+        _pictures_in(dest / f"{seed}_{number}.npy", (per_breed, side, side, 3))
+        for number in numbers
+    ]

@@ -12,18 +12,20 @@ from .noise import TILE, sample_linear, sample_nearest
 from .shapes import coverage, ramp
 
 # %% ../../nbs/paperpets/light.ipynb #light-007
-def dome(distance,  # signed distance, units
-         bevel,     # depth at which the surface is flat, units
-        ):          # height in units, and how far up the slope we are: 0 at the rim, 1 on the plateau
+def dome(
+    distance,  # signed distance, units
+    bevel,  # depth at which the surface is flat, units
+):  # height in units, and how far up the slope we are: 0 at the rim, 1 on the plateau
     "Lift a shape: a rounded rim of width `bevel` around a plateau."
     rise = np.clip(distance * float(-1 / bevel), 0, 1)
     return rise * (2 - rise) * float(bevel * 0.62), rise
 
 # %% ../../nbs/paperpets/light.ipynb #light-010
-def facing(height,  # (H, W) heights, units
-           scale,   # pixels per unit
-           light,   # direction towards the light, length 1: right, down, out of the picture
-          ):        # (H, W): 1 faces the light, 0 is edge-on to it, below 0 is turned away
+def facing(
+    height,  # (H, W) heights, units
+    scale,  # pixels per unit
+    light,  # direction towards the light, length 1: right, down, out of the picture
+):  # (H, W): 1 faces the light, 0 is edge-on to it, below 0 is turned away
     "How squarely each spot of a surface faces the light (Lambert's cosine)."
     across, down = np.zeros_like(height), np.zeros_like(height)
     across[:, 1:-1] = (height[:, 2:] - height[:, :-2]) * float(scale / 2)
@@ -32,13 +34,15 @@ def facing(height,  # (H, W) heights, units
     return (out - across * right - down * below) / np.sqrt(1 + across * across + down * down)
 
 # %% ../../nbs/paperpets/light.ipynb #light-015
-def along_hair(x, y,           # (H, W) coordinates from where the hair starts, units
-               scale,          # texels per unit
-               wave=0.0,       # how curly, 0 to 1.5
-               radial=True,    # away from the origin, or else downwards in a slow fan
-               bend=0,         # how far locks swerve, texels
-               off=0.0,        # where on the tile we are
-              ):               # which strand (texels across), how far along it (units)
+def along_hair(
+    x,  # (H, W) across from where the hair starts, units
+    y,  # (H, W) down from where the hair starts, units
+    scale,  # texels per unit
+    wave=0.0,  # how curly, 0 to 1.5
+    radial=True,  # away from the origin, or else downwards in a slow fan
+    bend=0,  # how far locks swerve, texels
+    off=0.0,  # where on the tile we are
+):  # which strand (texels across), how far along it (units)
     "Coordinates in the coat: across the strands and along them."
     if radial:
         along = np.sqrt(x * x + y * y)
@@ -53,19 +57,25 @@ def along_hair(x, y,           # (H, W) coordinates from where the hair starts, 
     return across, along
 
 # %% ../../nbs/paperpets/light.ipynb #light-017
-def fur_field(canvas, frame,  # the picture, and where the animal lies in it
-              x, y,           # (H, W) coordinates, units
-              kind,           # name of a noise tile: short, long, wiry, ...
-              centre,         # where strands start, units
-              wave=0.0,       # how curly, 0 to 1.5
-              radial=True,    # away from the centre, or else downwards
-              off=0.0,        # where on the tile to read: every part of every animal its own place
-             ):               # (H, W) float32, mean 0, standard deviation about 1
+def fur_field(
+    canvas,  # the picture
+    frame,  # where the animal lies in it
+    x,  # (H, W) coordinates across, units
+    y,  # (H, W) coordinates down, units
+    kind,  # name of a noise tile: short, long, wiry, ...
+    centre,  # where strands start, units
+    wave=0.0,  # how curly, 0 to 1.5
+    radial=True,  # away from the centre, or else downwards
+    off=0.0,  # where on the tile to read: every part of every animal its own place
+):  # (H, W) float32, mean 0, standard deviation about 1
     "Streaks of fur, running away from a centre or down a body."
     detail, off = max(1.0, canvas.detail), float(off)
     scale = frame.scale / detail  # hair keeps its size against the picture
-    bend = 0 if kind in ("short", "none", "felt") else 7 if radial else 4  # locks do not run quite straight
-    across, along = along_hair(x - float(centre[0]), y - float(centre[1]), scale, wave, radial, bend, off)
+    # Locks do not run quite straight.
+    bend = 0 if kind in ("short", "none", "felt") else 7 if radial else 4
+    across, along = along_hair(
+        x - float(centre[0]), y - float(centre[1]), scale, wave, radial, bend, off
+    )
     if detail < 1.3:
         fur = sample_nearest(kind, across + off, along * scale + off * 7)
     else:
@@ -75,36 +85,46 @@ def fur_field(canvas, frame,  # the picture, and where the animal lies in it
     return fur * ramp(0.0, 0.42, along) if radial else fur
 
 # %% ../../nbs/paperpets/light.ipynb #light-020
-RAG = dict(none=0.0, short=0.008, medium=0.022, long=0.034, fluffy=0.036, wiry=0.030, silky=0.030)  # frays the rim, units
-RELIEF = dict(none=0.003, short=0.006, medium=0.010, long=0.011, fluffy=0.013, wiry=0.013, silky=0.006)  # height of strands, units
-STREAK = dict(none=0.02, short=0.045, medium=0.07, long=0.075, fluffy=0.045, wiry=0.10, silky=0.11)  # lighter and darker strands
-SOFT = dict(none=1.0, short=1.1, medium=1.5, long=2.0, fluffy=2.6, wiry=1.3, silky=1.6)  # how soft the rim is, pixels
+# Frays the rim, units.
+RAG = dict(none=0.0, short=0.008, medium=0.022, long=0.034, fluffy=0.036, wiry=0.030, silky=0.030)
+# Height of strands, units.
+RELIEF = dict(
+    none=0.003, short=0.006, medium=0.010, long=0.011, fluffy=0.013, wiry=0.013, silky=0.006
+)
+# Lighter and darker strands.
+STREAK = dict(none=0.02, short=0.045, medium=0.07, long=0.075, fluffy=0.045, wiry=0.10, silky=0.11)
+# How soft the rim is, pixels.
+SOFT = dict(none=1.0, short=1.1, medium=1.5, long=2.0, fluffy=2.6, wiry=1.3, silky=1.6)
 
 # %% ../../nbs/paperpets/light.ipynb #light-022
-def cast_shadow(under,     # (3, H, W) what is already drawn, darkened in place
-                distance,  # (H, W) signed distance of the part that casts it, units
-                scale,     # pixels per unit
-                light,     # direction towards the light
-                reach,     # how far the shadow falls, units
-                colour,    # (3, 1, 1) what the shadow takes away
-                fade=1,    # (H, W) where the part itself is faded out
-               ):
+def cast_shadow(
+    under,  # (3, H, W) what is already drawn, darkened in place
+    distance,  # (H, W) signed distance of the part that casts it, units
+    scale,  # pixels per unit
+    light,  # direction towards the light
+    reach,  # how far the shadow falls, units
+    colour,  # (3, 1, 1) what the shadow takes away
+    fade=1,  # (H, W) where the part itself is faded out
+):
     "Darken what lies under a part: its shape, pushed away from the light and blurred."
     down = max(1, int(reach * 0.6 * scale))
     right = round(-light[0] * down)
     height, width = distance.shape
     pushed = np.full_like(distance, 9)
-    pushed[down:, max(0, right):width - max(0, -right)] = distance[:-down, max(0, -right):width - max(0, right)]
+    pushed[down:, max(0, right) : width - max(0, -right)] = distance[
+        :-down, max(0, -right) : width - max(0, right)
+    ]
     shade = coverage(pushed, 0.5 / reach) * fade
     under *= 1 - shade * shade * colour
 
 # %% ../../nbs/paperpets/light.ipynb #light-025
-def light_up(colour,    # (3, H, W) paint, changed in place
-             towards,   # (H, W) how squarely each spot faces the light
-             rise,      # (H, W) 0 at the rim, 1 on the plateau
-             canvas,    # whose warm and cool light, and whose rim light
-             gloss=0.0,  # strength of the highlight
-            ):          # the colour
+def light_up(
+    colour,  # (3, H, W) paint, changed in place
+    towards,  # (H, W) how squarely each spot faces the light
+    rise,  # (H, W) 0 at the rim, 1 on the plateau
+    canvas,  # whose warm and cool light, and whose rim light
+    gloss=0.0,  # strength of the highlight
+):  # the colour
     "Turn paint into what is seen: cool in the shade, warm in the light, a rim and a highlight."
     shade = np.clip((towards + 0.22) * float(1 / 1.22), 0, 1.2)
     colour *= canvas.cool + (canvas.warm - canvas.cool) * shade
@@ -119,18 +139,22 @@ def light_up(colour,    # (3, H, W) paint, changed in place
 
 def flat_paint(colour):  # (3, 1, 1); returns a function of x, y, distance and fur
     "A paint of one colour."
+
     def paint(x, y, distance, fur):
         return np.repeat(np.repeat(np.asarray(colour, np.float32), x.shape[0], 1), x.shape[1], 2)
+
     return paint
 
 # %% ../../nbs/paperpets/light.ipynb #light-027
-def outline(canvas, frame,  # the picture, and where the animal lies in it
-            distance,       # (H, W) signed distance, units
-            fur,            # (H, W) fur field
-            coat,           # kind of hair, a key of `RAG`
-            rag=None,       # fraying, units, default the coat's
-            soft=None,      # softness, pixels, default the coat's
-           ):               # frayed distance, and how much of each pixel is covered
+def outline(
+    canvas,  # the picture
+    frame,  # where the animal lies in it
+    distance,  # (H, W) signed distance, units
+    fur,  # (H, W) fur field
+    coat,  # kind of hair, a key of `RAG`
+    rag=None,  # fraying, units, default the coat's
+    soft=None,  # softness, pixels, default the coat's
+):  # frayed distance, and how much of each pixel is covered
     "The furry rim of a part."
     rag, soft = RAG[coat] if rag is None else rag, SOFT[coat] if soft is None else soft
     if rag:
@@ -138,13 +162,30 @@ def outline(canvas, frame,  # the picture, and where the animal lies in it
     return distance, coverage(distance, frame.scale / (soft * max(1.0, canvas.detail)))
 
 # %% ../../nbs/paperpets/light.ipynb #light-029
-def lay_part(canvas, frame, box, sdf, paint,  # box in units around the part; sdf(x, y) -> distance; paint(x, y, distance, fur) -> (3, H, W)
-             *, coat="short", centre=(0, 0), radial=True, wave=0.0, off=0.0,  # the fur, see `fur_field`
-             rag=None, soft=None, fade=None,  # the rim, see `outline`; fade(x, y) -> 0 where the part melts into what is under it
-             bevel=0.5, bump=None, relief=1.0,  # the volume: width of the rim; bump(x, y) -> height to add; height of strands
-             shadow=0.30, reach=0.10, gloss=0.0,  # strength and length (units) of the cast shadow; strength of the highlight
-             head=False, fg=True,  # labels: part of the head; part of the animal, or of what hides it
-            ):
+def lay_part(
+    canvas,  # the picture
+    frame,  # where the animal lies in it
+    box,  # around the part, units
+    sdf,  # sdf(x, y) -> distance
+    paint,  # paint(x, y, distance, fur) -> (3, H, W)
+    *,
+    coat="short",  # the fur: kind of hair
+    centre=(0, 0),  # the fur, see `fur_field`
+    radial=True,  # the fur, see `fur_field`
+    wave=0.0,  # the fur, see `fur_field`
+    off=0.0,  # the fur, see `fur_field`
+    rag=None,  # the rim, see `outline`
+    soft=None,  # the rim, see `outline`
+    fade=None,  # fade(x, y) -> 0 where the part melts into what is under it
+    bevel=0.5,  # the volume: width of the rim
+    bump=None,  # the volume: bump(x, y) -> height to add
+    relief=1.0,  # the volume: height of strands
+    shadow=0.30,  # strength of the cast shadow
+    reach=0.10,  # length of the cast shadow, units
+    gloss=0.0,  # strength of the highlight
+    head=False,  # labels: part of the head?
+    fg=True,  # labels: part of the animal, or else of what hides it
+):
     "Draw one part: shape, fur, shadow, volume, light, labels."
     if (window := frame.grid(canvas, box, 3 + reach * frame.scale)) is None:
         return
@@ -154,23 +195,35 @@ def lay_part(canvas, frame, box, sdf, paint,  # box in units around the part; sd
     distance, mask = outline(canvas, frame, sdf(x, y), fur, coat, rag, soft)
     mask *= faded
     if shadow:
-        cast_shadow(picture, distance, frame.scale, canvas.light, reach, canvas.shadow_colour * float(shadow), faded)
+        cast_shadow(
+            picture,
+            distance,
+            frame.scale,
+            canvas.light,
+            reach,
+            canvas.shadow_colour * float(shadow),
+            faded,
+        )
     height, rise = dome(distance, bevel)
     height = height + fur * float(RELIEF[coat] * relief) + (0 if bump is None else bump(x, y))
     colour = paint(x, y, distance, fur)
     colour *= 1 + fur * float(STREAK[coat])
-    picture += (light_up(colour, facing(height, frame.scale, canvas.light), rise, canvas, gloss) - picture) * mask
+    picture += (
+        light_up(colour, facing(height, frame.scale, canvas.light), rise, canvas, gloss) - picture
+    ) * mask
     for marked in [canvas.animal if fg else canvas.front] + [canvas.head] * head:
         np.maximum(marked[where], mask, out=marked[where])
 
 # %% ../../nbs/paperpets/light.ipynb #light-038
-def dab(canvas, frame,  # the picture, and where the animal lies in it
-        box,            # (left, top, right, bottom) around the mark, units
-        sdf,            # function (x, y) -> signed distance
-        colour,         # (3, 1, 1)
-        alpha=1.0,      # how opaque
-        soft=1.0,       # softness of the rim, pixels
-       ):
+def dab(
+    canvas,  # the picture
+    frame,  # where the animal lies in it
+    box,  # (left, top, right, bottom) around the mark, units
+    sdf,  # function (x, y) -> signed distance
+    colour,  # (3, 1, 1)
+    alpha=1.0,  # how opaque
+    soft=1.0,  # softness of the rim, pixels
+):
     "A flat, unlit mark: an eye, a nostril, a lip."
     window = frame.grid(canvas, box, 2)
     if window is None:
@@ -180,14 +233,18 @@ def dab(canvas, frame,  # the picture, and where the animal lies in it
     picture += (colour - picture) * (coverage(sdf(x, y), frame.scale / soft) * float(alpha))
 
 # %% ../../nbs/paperpets/light.ipynb #light-039
-def draw_curve(canvas, frame,  # the picture, and where the animal lies in it
-               x0, x1,         # the curve runs between these, units
-               curve, slope,   # functions of x: height of the curve and its derivative
-               width,          # half the thickness, units
-               colour,         # (3, 1, 1)
-               alpha=1.0,      # how opaque
-               pad=0.15,       # room above and below, units
-              ):
+def draw_curve(
+    canvas,  # the picture
+    frame,  # where the animal lies in it
+    x0,  # where the curve starts, units
+    x1,  # where it ends, units
+    curve,  # function of x: height of the curve
+    slope,  # function of x: its derivative
+    width,  # half the thickness, units
+    colour,  # (3, 1, 1)
+    alpha=1.0,  # how opaque
+    pad=0.15,  # room above and below, units
+):
     "A thin curve of even width: a whisker."
     left, right = float(min(x0, x1)), float(max(x0, x1))
     ends = [float(curve(np.float32(x))) for x in np.linspace(left, right, 5)]
@@ -195,4 +252,5 @@ def draw_curve(canvas, frame,  # the picture, and where the animal lies in it
     def sdf(x, y):
         distance = np.abs(y - curve(x)) / np.sqrt(1 + slope(x) ** 2) - float(width)
         return np.maximum(distance, np.maximum(left - x, x - right))
+
     dab(canvas, frame, (left, min(ends) - pad, right, max(ends) + pad), sdf, colour, alpha)

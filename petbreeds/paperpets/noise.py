@@ -11,15 +11,21 @@ from functools import cache
 import numpy as np
 
 # %% ../../nbs/paperpets/noise.ipynb #noise-007
-def show_steps(pictures,     # arrays (H, W), (3, H, W) or (H, W, 3): floats 0 to 1, or uint8
-               titles=(),    # one line over each picture
-               suptitle="",  # one line over all of them
-               columns=None,  # pictures in a row, default all
-               size=2.2,     # width of a picture, inches
-               **imshow):    # passed on to matplotlib's `imshow`: `cmap`, `vmin`, `vmax`, ...
+def show_steps(
+    pictures,  # arrays (H, W), (3, H, W) or (H, W, 3): floats 0 to 1, or uint8
+    titles=(),  # one line over each picture
+    suptitle="",  # one line over all of them
+    columns=None,  # pictures in a row, default all
+    size=2.2,  # width of a picture, inches
+    **imshow,  # passed on to matplotlib's `imshow`: `cmap`, `vmin`, `vmax`, ...
+):
     "Show pictures side by side, each under its title, without axes."
     import matplotlib.pyplot as plt
-    pictures = [p.transpose(1, 2, 0) if p.ndim == 3 and len(p) == 3 else p for p in map(np.asarray, pictures)]
+
+    pictures = [
+        p.transpose(1, 2, 0) if p.ndim == 3 and len(p) == 3 else p
+        for p in map(np.asarray, pictures)
+    ]
     columns = columns or len(pictures)
     rows, tallest = -(-len(pictures) // columns), max(p.shape[0] / p.shape[1] for p in pictures)
     inches = size * columns, (size * tallest + 0.3) * rows + (0.3 if suptitle else 0)
@@ -27,7 +33,10 @@ def show_steps(pictures,     # arrays (H, W), (3, H, W) or (H, W, 3): floats 0 t
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, title in zip(axes.flat, pictures, [*titles, *[""] * len(pictures)]):
-        axis.imshow(picture.clip(0, 1) if picture.ndim == 3 and picture.dtype != np.uint8 else picture, **({"cmap": "gray"} | imshow))
+        axis.imshow(
+            picture.clip(0, 1) if picture.ndim == 3 and picture.dtype != np.uint8 else picture,
+            **({"cmap": "gray"} | imshow),
+        )
         axis.set_title(title, fontsize=9)
     figure.suptitle(suptitle, fontsize=11)
     return figure
@@ -36,10 +45,11 @@ def show_steps(pictures,     # arrays (H, W), (3, H, W) or (H, W, 3): floats 0 t
 TILE = 512  # side of the square tiles, in texels (the pixels of a tile); a power of two, see below
 
 # %% ../../nbs/paperpets/noise.ipynb #noise-012
-def blur_periodic(tile,     # (TILE, TILE) real numbers
-                  sigma_y,  # width of the Gaussian down the tile, texels
-                  sigma_x,  # width across the tile, texels
-                 ):         # the tile blurred, with standard deviation 1
+def blur_periodic(
+    tile,  # (TILE, TILE) real numbers
+    sigma_y,  # width of the Gaussian down the tile, texels
+    sigma_x,  # width across the tile, texels
+):  # the tile blurred, with standard deviation 1
     "Blur a tile as if it were repeated for ever in both directions."
     frequency_y = np.fft.fftfreq(TILE)[:, None]
     frequency_x = np.fft.rfftfreq(TILE)[None]
@@ -48,7 +58,9 @@ def blur_periodic(tile,     # (TILE, TILE) real numbers
     return blurred / blurred.std()
 
 # %% ../../nbs/paperpets/noise.ipynb #noise-019
-STRANDS = {  # kind of hair: (weight, sigma down, sigma across) of the fine strands, then of the locks they gather in
+# Kind of hair: (weight, sigma down, sigma across) of the fine strands, then of the locks they
+# gather in.
+STRANDS = {
     "felt": ((0.7, 1.0, 1.0), (0.5, 4, 1.2)),
     "short": ((0.8, 4, 1.3), (0.5, 9, 4)),
     "medium": ((0.9, 8, 1.3), (0.5, 14, 4)),
@@ -59,9 +71,10 @@ STRANDS = {  # kind of hair: (weight, sigma down, sigma across) of the fine stra
 }
 
 # %% ../../nbs/paperpets/noise.ipynb #noise-021
-def nearest_points(rng,   # numpy random Generator
-                   n=16,  # cells along a side of the tile
-                  ):      # two (TILE, TILE) arrays: distance to the nearest point, in cells; that point's tag, 0 to 1
+def nearest_points(
+    rng,  # numpy random Generator
+    n=16,  # cells along a side of the tile
+):  # two (TILE, TILE) arrays: distance to the nearest point, in cells; that point's tag, 0 to 1
     "Worley noise: every texel knows the nearest of n*n scattered points and how far it is."
     point_y, point_x, tags = rng.random((3, n, n))
     y, x = np.mgrid[0:TILE, 0:TILE] * (n / TILE)
@@ -70,40 +83,57 @@ def nearest_points(rng,   # numpy random Generator
     for step_y in (-1, 0, 1):
         for step_x in (-1, 0, 1):
             cell = (row + step_y) % n, (column + step_x) % n  # modulo: periodic again
-            distance = np.hypot(row + step_y + 0.15 + 0.7 * point_y[cell] - y, column + step_x + 0.15 + 0.7 * point_x[cell] - x)
+            distance = np.hypot(
+                row + step_y + 0.15 + 0.7 * point_y[cell] - y,
+                column + step_x + 0.15 + 0.7 * point_x[cell] - x,
+            )
             tag = np.where(distance < nearest, tags[cell], tag)
             nearest = np.minimum(distance, nearest)
     return nearest, tag
 
 # %% ../../nbs/paperpets/noise.ipynb #noise-024
 @cache
-def noise_tiles():  # dict: name of the tile -> flat float32 array of TILE*TILE values, standard deviation about 1
-    "Every noise tile by name, made at the first call."
+def noise_tiles():  # dict: name of the tile -> flat float32 array of TILE*TILE values
+    "Every noise tile by name, made at the first call; the standard deviation is about 1."
     rng = np.random.default_rng(20)
     white = lambda: rng.standard_normal((TILE, TILE))
-    cloud = blur_periodic(white(), 14, 14) + 0.5 * blur_periodic(white(), 7, 7) + 0.25 * blur_periodic(white(), 3, 3)
-    tiles = {"cloud": blur_periodic(cloud, 1, 1), "grain": white(), "specks": blur_periodic(white(), 1.3, 1.3)}
+    cloud = (
+        blur_periodic(white(), 14, 14)
+        + 0.5 * blur_periodic(white(), 7, 7)
+        + 0.25 * blur_periodic(white(), 3, 3)
+    )
+    tiles = {
+        "cloud": blur_periodic(cloud, 1, 1),
+        "grain": white(),
+        "specks": blur_periodic(white(), 1.3, 1.3),
+    }
     for kind, recipe in STRANDS.items():
-        tiles[kind] = sum(weight * blur_periodic(white(), down, across) for weight, down, across in recipe)
+        tiles[kind] = sum(
+            weight * blur_periodic(white(), down, across) for weight, down, across in recipe
+        )
     tiles["none"] = tiles["felt"]  # bare skin
     tiles["cell"], tiles["tag"] = nearest_points(rng)
-    return {name: np.ascontiguousarray(tile, dtype=np.float32).ravel() for name, tile in tiles.items()}
+    return {
+        name: np.ascontiguousarray(tile, dtype=np.float32).ravel() for name, tile in tiles.items()
+    }
 
 # %% ../../nbs/paperpets/noise.ipynb #noise-027
-def sample_nearest(name,  # which tile
-                   u,     # texels across, float32 array, any value: the tile repeats
-                   v,     # texels down, an array that broadcasts with `u`
-                  ):      # float32 array of the same shape
+def sample_nearest(
+    name,  # which tile
+    u,  # texels across, float32 array, any value: the tile repeats
+    v,  # texels down, an array that broadcasts with `u`
+):  # float32 array of the same shape
     "Read a tile at the texel that holds each place."
     column = (u + 65536).astype(np.int32) & (TILE - 1)
     row = (v + 65536).astype(np.int32) & (TILE - 1)
     return noise_tiles()[name].take(row * TILE + column)
 
 # %% ../../nbs/paperpets/noise.ipynb #noise-029
-def sample_linear(name,  # which tile
-                  u,     # texels across, float32 array, any value
-                  v,     # texels down, an array that broadcasts with `u`
-                 ):      # float32 array of the same shape
+def sample_linear(
+    name,  # which tile
+    u,  # texels across, float32 array, any value
+    v,  # texels down, an array that broadcasts with `u`
+):  # float32 array of the same shape
     "Read a tile between its texels (bilinear): for tiles that are magnified."
     u, v = u + 65536, v + 65536
     column, row = u.astype(np.int32), v.astype(np.int32)

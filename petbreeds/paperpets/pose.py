@@ -16,19 +16,42 @@ from .coat import Coat
 from .shapes import Canvas, Frame
 
 # %% ../../nbs/paperpets/pose.ipynb #pose-006
-SPREAD = dict(head_w=.035, head_h=.03, cheek=.05, muzzle_w=.05, muzzle_len=.08, nose_w=.06, ear_len=.06,
-              ear_w=.06, ear_tilt=.12, eye_size=.05, eye_x=.03, body_w=.07, leg=.05, ruff=.06, jowl=.12,
-              wave=.2, beard=.1, curtain=.1)
+SPREAD = dict(
+    head_w=0.035,
+    head_h=0.03,
+    cheek=0.05,
+    muzzle_w=0.05,
+    muzzle_len=0.08,
+    nose_w=0.06,
+    ear_len=0.06,
+    ear_w=0.06,
+    ear_tilt=0.12,
+    eye_size=0.05,
+    eye_x=0.03,
+    body_w=0.07,
+    leg=0.05,
+    ruff=0.06,
+    jowl=0.12,
+    wave=0.2,
+    beard=0.1,
+    curtain=0.1,
+)
 
 # %% ../../nbs/paperpets/pose.ipynb #pose-007
-def individual(breed:Breed,  # the breed, as it is on average
-               rng:np.random.Generator,  # where the differences come from
-               wild:float=1.0,  # how far individuals stray; 0 gives the breed itself
-              )->Breed:  # a breed of one
+def individual(
+    breed: Breed,  # the breed, as it is on average
+    rng: np.random.Generator,  # where the differences come from
+    wild: float = 1.0,  # how far individuals stray; 0 gives the breed itself
+) -> Breed:  # a breed of one
     "One animal's own proportions: the breed's, each a few per cent off."
     off = rng.normal(0, 1, len(SPREAD)).clip(-2.2, 2.2)
-    return replace(breed, **{part: getattr(breed, part) * float(1 + wild * spread * z)
-                             for (part, spread), z in zip(SPREAD.items(), off)})
+    return replace(
+        breed,
+        **{
+            part: getattr(breed, part) * float(1 + wild * spread * z)
+            for (part, spread), z in zip(SPREAD.items(), off)
+        },
+    )
 
 # %% ../../nbs/paperpets/pose.ipynb #pose-012
 BODIES = "bust", "sit", "stand", "lie", "curled", "sit_side", "sit_back"
@@ -38,19 +61,20 @@ VIEWS = "front", "side", "back"
 @dataclass
 class Pose:
     "What one animal is doing, and how we see it."
-    body: str = "sit"          # one of BODIES
-    view: str = "front"        # the head is seen from here, one of VIEWS
-    side: int = 1              # 1: the body lies to the right of the head, -1: to the left
-    yaw: float = 0.16          # the head turned, radians, positive to the right
-    pitch: float = 0.0         # the head nodding, radians, positive down
-    tilt: float = 0.0          # the head leaning over, radians
-    gaze: tuple = (0.0, 0.0)   # where the eyes look, -1..1 across and down
-    pupil: float = 0.5         # 0 a slit .. 1 wide open
-    lid: float = 0.0           # 0 wide awake .. 1 asleep
-    mouth: float = 0.0         # 0 shut .. 1 wide open, tongue out
-    tail: float = 0.0          # where in its wag the tail is, about -2..2
-    ears: tuple = (0.0, 0.0)   # how far each ear strays from its place, about -2..2
-    collar: str|None = None    # its colour, "#rrggbb", or none
+
+    body: str = "sit"  # one of BODIES
+    view: str = "front"  # the head is seen from here, one of VIEWS
+    side: int = 1  # 1: the body lies to the right of the head, -1: to the left
+    yaw: float = 0.16  # the head turned, radians, positive to the right
+    pitch: float = 0.0  # the head nodding, radians, positive down
+    tilt: float = 0.0  # the head leaning over, radians
+    gaze: tuple = (0.0, 0.0)  # where the eyes look, -1..1 across and down
+    pupil: float = 0.5  # 0 a slit .. 1 wide open
+    lid: float = 0.0  # 0 wide awake .. 1 asleep
+    mouth: float = 0.0  # 0 shut .. 1 wide open, tongue out
+    tail: float = 0.0  # where in its wag the tail is, about -2..2
+    ears: tuple = (0.0, 0.0)  # how far each ear strays from its place, about -2..2
+    collar: str | None = None  # its colour, "#rrggbb", or none
 
 # %% ../../nbs/paperpets/pose.ipynb #pose-015
 class MirroredFrame(Frame):
@@ -69,34 +93,51 @@ class MirroredFrame(Frame):
 class Animal:
     "One individual on a canvas: breed, coat and pose, and where its head, body, nose and eyes lie."
 
-    def __init__(self,
-                 canvas:Canvas,  # what it is drawn on
-                 breed:Breed,  # the individual's own numbers
-                 coat:Coat,  # its colours and marks
-                 pose:Pose,  # what it is doing
-                 place:tuple,  # x, y of the middle of the head, px
-                 scale:float,  # px per unit; a unit is about half a head's width
-                 texture:float=0.0,  # shifts the noise of the fur, texels, so that no two are alike
-                ):
-        self.canvas, self.breed, self.coat, self.pose, self.texture = canvas, breed, coat, pose, texture
+    def __init__(
+        self,
+        canvas: Canvas,  # what it is drawn on
+        breed: Breed,  # the individual's own numbers
+        coat: Coat,  # its colours and marks
+        pose: Pose,  # what it is doing
+        place: tuple,  # x, y of the middle of the head, px
+        scale: float,  # px per unit; a unit is about half a head's width
+        texture: float = 0.0,  # shifts the noise of the fur, texels, so that no two are alike
+    ):
+        self.canvas, self.breed, self.coat, self.pose, self.texture = (
+            canvas,
+            breed,
+            coat,
+            pose,
+            texture,
+        )
         frame_kind = Frame if pose.side > 0 else MirroredFrame
         self.head_frame = Frame(*place, scale, pose.tilt)
-        self.body_frame = frame_kind(*self.head_frame.to_px(0, breed.head_h * 0.55), scale, pose.tilt * 0.15)
-        self.side_frame = frame_kind(*place, scale, pose.tilt)  # of a head seen from the side, looking left
-        self.turn, self.nod, self.facing = math.sin(pose.yaw), math.sin(pose.pitch), math.cos(pose.yaw)
+        self.body_frame = frame_kind(
+            *self.head_frame.to_px(0, breed.head_h * 0.55), scale, pose.tilt * 0.15
+        )
+        # Of a head seen from the side, looking left.
+        self.side_frame = frame_kind(*place, scale, pose.tilt)
+        self.turn, self.nod, self.facing = (
+            math.sin(pose.yaw),
+            math.sin(pose.pitch),
+            math.cos(pose.yaw),
+        )
         self.is_dark = float(coat.pal["a"].mean()) < 0.25
         self.place_features()
 
     def place_features(self):
         "Where the nose and the root of the muzzle lie in the head's frame."
         breed, long = self.breed, max(0.0, self.breed.muzzle_len - 0.5)
-        self.nose_x, self.nose_y = self.at(0, (breed.nose_y + 0.16 * long) * breed.head_h, 0.78 + breed.muzzle_len)
+        self.nose_x, self.nose_y = self.at(
+            0, (breed.nose_y + 0.16 * long) * breed.head_h, 0.78 + breed.muzzle_len
+        )
         self.bridge_x, self.bridge_y = self.at(0, (breed.eye_y + 0.08) * breed.head_h, 0.80)
 
-    def at(self,
-           x:float,  # to the right of the middle of the face
-           y:float,  # below it
-           z:float,  # in front of the ears; the eyes lie at about 0.75
-          )->tuple:  # x, y in the head's frame
+    def at(
+        self,
+        x: float,  # to the right of the middle of the face
+        y: float,  # below it
+        z: float,  # in front of the ears; the eyes lie at about 0.75
+    ) -> tuple:  # x, y in the head's frame
         "Where a point of the head appears once the head is turned."
         return x * self.facing + z * self.turn, y + z * self.nod * 0.8

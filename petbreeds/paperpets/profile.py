@@ -10,42 +10,89 @@ __all__ = ['nose_tip', 'side_muzzle_distance', 'side_skull_distance', 'side_face
 # %% ../../nbs/paperpets/profile.ipynb #profile-003
 import numpy as np
 
-from .head import PUFF, UPRIGHT, Ear, Eye, draw_ear, draw_eye, draw_ruff, ear_of, skull_distance, skull_style
+from petbreeds.paperpets.head import (
+    PUFF,
+    UPRIGHT,
+    Ear,
+    Eye,
+    draw_ear,
+    draw_eye,
+    draw_ruff,
+    ear_of,
+    skull_distance,
+    skull_style,
+)
 from .light import dab, draw_curve, flat_paint, lay_part
 from .pose import Animal
 from .shapes import capsule, ellipse, hex_rgb, smooth_union
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-006
-def nose_tip(animal:Animal)->tuple:
+def nose_tip(animal: Animal) -> tuple:
     "Where the nose ends, seen from the side: x, y in units."
     breed = animal.breed
-    return -(0.84 + 0.72 * breed.muzzle_len), (0.10 + 0.42 * breed.nose_y) * breed.head_h + 0.4 * animal.nod
+    return -(0.84 + 0.72 * breed.muzzle_len), (
+        0.10 + 0.42 * breed.nose_y
+    ) * breed.head_h + 0.4 * animal.nod
 
-def side_muzzle_distance(animal:Animal, x, y):
+
+def side_muzzle_distance(animal: Animal, x, y):
     "Distance to the muzzle seen from the side: bridge, pad with the jowl, and the lower jaw."
     breed, (tip_x, tip_y) = animal.breed, nose_tip(animal)
     size, jowl = breed.muzzle_w, breed.jowl
-    bridge = capsule(x, y, -0.42, (breed.eye_y + 0.24) * breed.head_h, tip_x + 0.20, tip_y + 0.10, 0.30, 0.10 + 0.26 * size)
-    pad = ellipse(x, y, tip_x + 0.16 + 0.45 * size, tip_y + 0.20 + 0.16 * jowl, 0.12 + 0.50 * size, 0.15 + 0.12 * size + 0.24 * jowl)
+    bridge = capsule(
+        x,
+        y,
+        -0.42,
+        (breed.eye_y + 0.24) * breed.head_h,
+        tip_x + 0.20,
+        tip_y + 0.10,
+        0.30,
+        0.10 + 0.26 * size,
+    )
+    pad = ellipse(
+        x,
+        y,
+        tip_x + 0.16 + 0.45 * size,
+        tip_y + 0.20 + 0.16 * jowl,
+        0.12 + 0.50 * size,
+        0.15 + 0.12 * size + 0.24 * jowl,
+    )
     opening = animal.pose.mouth * 0.14
-    jaw = capsule(x, y, -0.15, 0.48 * breed.head_h, tip_x + 0.22 + 0.2 * size, tip_y + 0.36 + 0.10 * jowl + opening, 0.22, 0.10)
+    jaw = capsule(
+        x,
+        y,
+        -0.15,
+        0.48 * breed.head_h,
+        tip_x + 0.22 + 0.2 * size,
+        tip_y + 0.36 + 0.10 * jowl + opening,
+        0.22,
+        0.10,
+    )
     return smooth_union(smooth_union(bridge, pad, 0.10), jaw, 0.08)
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-007
-def side_skull_distance(animal:Animal, x, y):
+def side_skull_distance(animal: Animal, x, y):
     "Distance to the skull seen from the side, with the cheek and the nape."
     breed, hair = animal.breed, PUFF.get(animal.breed.coat, 0.0)
     skull = ellipse(x, y, 0.06, -0.06, 0.44 * breed.head_w + 0.44 + hair, breed.head_h + hair)
-    cheek = ellipse(x, y, -0.10, breed.head_h * breed.cheek_y, breed.cheek * 0.95 + hair, breed.cheek * 0.9 + hair)
+    cheek = ellipse(
+        x,
+        y,
+        -0.10,
+        breed.head_h * breed.cheek_y,
+        breed.cheek * 0.95 + hair,
+        breed.cheek * 0.9 + hair,
+    )
     return smooth_union(skull, cheek, 0.22)
 
-def side_face(animal:Animal, x, y):
-    "Which point of the face a point of the side is: 0 across at the front, 1 at the ear, -1..1 down."
+
+def side_face(animal: Animal, x, y):
+    "Which point of the face a point of the side is: across 0 at front, 1 at the ear; down -1..1."
     breed = animal.breed
     return np.clip(breed.eye_x + (x + 0.48) * 0.72, 0.02, 1.15), y * (1 / breed.head_h)
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-010
-def draw_side_skull(animal:Animal):
+def draw_side_skull(animal: Animal):
     "Lay down the head seen from the side, with the marks of the coat."
     breed, seen = animal.breed, {}
     tip_x, tip_y = nose_tip(animal)
@@ -61,15 +108,33 @@ def draw_side_skull(animal:Animal):
 
     def paint(x, y, depth, fur):
         across, down = side_face(animal, x, y)
-        flat = (x - tip_x) * 0.35 + animal.nose_x                     # as far from the nose as it is seen from the front
-        return animal.coat.paint_head(flat, y - tip_y + animal.nose_y, across, down, seen["muzzle"], animal)
+        # As far from the nose as it is seen from the front.
+        flat = (x - tip_x) * 0.35 + animal.nose_x
+        return animal.coat.paint_head(
+            flat, y - tip_y + animal.nose_y, across, down, seen["muzzle"], animal
+        )
 
-    bottom = max(breed.head_h * breed.cheek_y + breed.cheek, tip_y + 0.75 + 0.45 * breed.jowl, breed.head_h) + 0.25
-    lay_part(animal.canvas, animal.side_frame, (tip_x - 0.4, -breed.head_h - 0.3, 1.35, bottom), distance, paint, bump=relief,
-             centre=(tip_x * 0.55, tip_y * 0.6), **skull_style(animal))
+    bottom = (
+        max(
+            breed.head_h * breed.cheek_y + breed.cheek,
+            tip_y + 0.75 + 0.45 * breed.jowl,
+            breed.head_h,
+        )
+        + 0.25
+    )
+    lay_part(
+        animal.canvas,
+        animal.side_frame,
+        (tip_x - 0.4, -breed.head_h - 0.3, 1.35, bottom),
+        distance,
+        paint,
+        bump=relief,
+        centre=(tip_x * 0.55, tip_y * 0.6),
+        **skull_style(animal),
+    )
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-011
-def draw_side_nose(animal:Animal):
+def draw_side_nose(animal: Animal):
     "The nose at the tip of the muzzle, its nostril, and the line of the mouth."
     breed, canvas, frame = animal.breed, animal.canvas, animal.side_frame
     (x0, y0), width, tint = nose_tip(animal), breed.nose_w * 0.78, hex_rgb(breed.nose_colour)
@@ -77,85 +142,204 @@ def draw_side_nose(animal:Animal):
     lip, corner = y0 + 0.34 + 0.26 * breed.jowl, min(-0.30, x0 + 0.95)
     if animal.pose.mouth > 0.05:
         draw_side_tongue(animal, x0 + 0.35, lip)
-    draw_curve(canvas, frame, x0 + 0.12, corner, lambda x: lip + 0.07 * np.sin((x - x0) * 5.0),
-               lambda x: 0.35 * np.cos((x - x0) * 5.0), 0.018, ink, 0.7)
+    draw_curve(
+        canvas,
+        frame,
+        x0 + 0.12,
+        corner,
+        lambda x: lip + 0.07 * np.sin((x - x0) * 5.0),
+        lambda x: 0.35 * np.cos((x - x0) * 5.0),
+        0.018,
+        ink,
+        0.7,
+    )
     box = x0 - width, y0 - width, x0 + width * 2, y0 + width * 1.4
-    lay_part(canvas, frame, box, lambda x, y: smooth_union(ellipse(x, y, x0 + width * .35, y0, width * .85, width * .72),
-                                                           ellipse(x, y, x0 + width * .5, y0 + width * .6, width * .4, width * .4), .05),
-             flat_paint(tint), coat="none", bevel=width * 0.5, shadow=0.2, reach=0.05, relief=0.3, head=True)
-    dab(canvas, frame, box, lambda x, y: ellipse(x, y, x0 + width * .55, y0 + width * .12, width * .26, width * .17), tint * 0.25, 0.9)
-    dab(canvas, frame, box, lambda x, y: ellipse(x, y, x0 + width * .2, y0 - width * .34, width * .28, width * .13),
-        hex_rgb("#ffffff"), 0.35, 1.5)
+    lay_part(
+        canvas,
+        frame,
+        box,
+        lambda x, y: smooth_union(
+            ellipse(x, y, x0 + width * 0.35, y0, width * 0.85, width * 0.72),
+            ellipse(x, y, x0 + width * 0.5, y0 + width * 0.6, width * 0.4, width * 0.4),
+            0.05,
+        ),
+        flat_paint(tint),
+        coat="none",
+        bevel=width * 0.5,
+        shadow=0.2,
+        reach=0.05,
+        relief=0.3,
+        head=True,
+    )
+    dab(
+        canvas,
+        frame,
+        box,
+        lambda x, y: ellipse(
+            x, y, x0 + width * 0.55, y0 + width * 0.12, width * 0.26, width * 0.17
+        ),
+        tint * 0.25,
+        0.9,
+    )
+    dab(
+        canvas,
+        frame,
+        box,
+        lambda x, y: ellipse(x, y, x0 + width * 0.2, y0 - width * 0.34, width * 0.28, width * 0.13),
+        hex_rgb("#ffffff"),
+        0.35,
+        1.5,
+    )
 
-def draw_side_tongue(animal:Animal, x0:float, y0:float):
+
+def draw_side_tongue(animal: Animal, x0: float, y0: float):
     "A tongue that hangs out of the side of the mouth."
     long = 0.12 + 0.32 * animal.pose.mouth
-    lay_part(animal.canvas, animal.side_frame, (x0 - .3, y0 - .2, x0 + .4, y0 + long + .2),
-             lambda x, y: np.maximum(capsule(x, y, x0 + .05, y0, x0 - .03, y0 + long, .12, .11), y0 + 0.02 - y),
-             flat_paint(hex_rgb("#dd7f86")), coat="none", bevel=0.12, shadow=0.2, reach=.05, head=True)
+    lay_part(
+        animal.canvas,
+        animal.side_frame,
+        (x0 - 0.3, y0 - 0.2, x0 + 0.4, y0 + long + 0.2),
+        lambda x, y: np.maximum(
+            capsule(x, y, x0 + 0.05, y0, x0 - 0.03, y0 + long, 0.12, 0.11), y0 + 0.02 - y
+        ),
+        flat_paint(hex_rgb("#dd7f86")),
+        coat="none",
+        bevel=0.12,
+        shadow=0.2,
+        reach=0.05,
+        head=True,
+    )
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-012
-def side_eye(animal:Animal)->Eye:
+def side_eye(animal: Animal) -> Eye:
     "The eye we see from the side, narrower than from the front."
     breed = animal.breed
     height = breed.eye_size * (1 - animal.pose.lid * 0.6) * (0.85 if breed.eye == "almond" else 1.0)
     slant = -0.2 if breed.eye == "droopy" else breed.eye_tilt * 0.7
     return Eye(1, -0.50, breed.eye_y * breed.head_h - 0.02, breed.eye_size * 0.74, height, slant)
 
-def side_ears(animal:Animal)->list:
+
+def side_ears(animal: Animal) -> list:
     "The far ear and the near one, as placed on a head that looks to the left."
     breed, ears = animal.breed, []
     for near, x in ((False, -0.06), (True, 0.24)):
         front = ear_of(animal, 1)
-        lean = 0.10 + 0.35 * breed.ear_tilt if breed.ear in UPRIGHT else 0.75 if breed.ear == "rose" else -0.12
+        lean = (
+            0.10 + 0.35 * breed.ear_tilt
+            if breed.ear in UPRIGHT
+            else 0.75
+            if breed.ear == "rose"
+            else -0.12
+        )
         y = breed.ear_y * breed.head_h + (0.04 if near else -0.04)
         if breed.ear in UPRIGHT:
             x, y = x - 0.04, y - 0.10
-        ears.append(Ear(1, x, y, front.length, breed.ear_w * (0.86 if breed.ear in UPRIGHT else 1.05), lean + 0.1 * animal.pose.ears[near],
-                        inside=near and breed.ear in UPRIGHT))
+        ears.append(
+            Ear(
+                1,
+                x,
+                y,
+                front.length,
+                breed.ear_w * (0.86 if breed.ear in UPRIGHT else 1.05),
+                lean + 0.1 * animal.pose.ears[near],
+                inside=near and breed.ear in UPRIGHT,
+            )
+        )
     return ears
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-014
-def lay_hair(animal:Animal, box, distance, tint:str, **style):
+def lay_hair(animal: Animal, box, distance, tint: str, **style):
     "Lay down hair that grows over a head seen from the side, in a colour of the coat."
-    lay_part(animal.canvas, animal.side_frame, box, distance, flat_paint(animal.coat.pal[tint]), head=True, shadow=0.35, reach=.1, **style)
+    lay_part(
+        animal.canvas,
+        animal.side_frame,
+        box,
+        distance,
+        flat_paint(animal.coat.pal[tint]),
+        head=True,
+        shadow=0.35,
+        reach=0.1,
+        **style,
+    )
 
-def lay_side_curtain(animal:Animal):
+
+def lay_side_curtain(animal: Animal):
     "Long hair that falls over the ear."
     breed, low, top = animal.breed, 0.55 + 0.55 * animal.breed.curtain, animal.breed.head_h
 
     def distance(x, y):
-        upper = capsule(x, y, -0.15, -top * .85, 0.25, 0, .1, .26)
-        return smooth_union(upper, capsule(x, y, 0.25, 0, 0.32, low, .3, .12), .15)
-    lay_hair(animal, (-.5, -top - .3, 1.0, low + .4), distance, breed.curtain_colour, coat="silky", wave=breed.wave, centre=(0, -1.8),
-             bevel=.22, rag=.05, off=animal.texture + 17)
+        upper = capsule(x, y, -0.15, -top * 0.85, 0.25, 0, 0.1, 0.26)
+        return smooth_union(upper, capsule(x, y, 0.25, 0, 0.32, low, 0.3, 0.12), 0.15)
+
+    lay_hair(
+        animal,
+        (-0.5, -top - 0.3, 1.0, low + 0.4),
+        distance,
+        breed.curtain_colour,
+        coat="silky",
+        wave=breed.wave,
+        centre=(0, -1.8),
+        bevel=0.22,
+        rag=0.05,
+        off=animal.texture + 17,
+    )
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-015
-def lay_side_beard(animal:Animal):
+def lay_side_beard(animal: Animal):
     "A beard along the lower jaw."
     breed, size, (tip_x, tip_y) = animal.breed, animal.breed.beard, nose_tip(animal)
 
     def distance(x, y):
-        tuft = capsule(x, y, tip_x + .28, tip_y + .32, tip_x + .38, tip_y + .45 + .35 * size, .2, .14)
-        return smooth_union(tuft, capsule(x, y, tip_x + .3, tip_y + .34, -0.35, tip_y + .42, .2, .18), .12)
-    lay_hair(animal, (tip_x - .2, tip_y - .1, 0.1, tip_y + 1.4), distance, breed.beard_colour, wave=breed.wave,
-             coat="wiry" if breed.coat == "wiry" else "silky", centre=(tip_x + .5, tip_y - .6), bevel=.2, rag=.07, off=animal.texture + 23)
+        tuft = capsule(
+            x, y, tip_x + 0.28, tip_y + 0.32, tip_x + 0.38, tip_y + 0.45 + 0.35 * size, 0.2, 0.14
+        )
+        return smooth_union(
+            tuft, capsule(x, y, tip_x + 0.3, tip_y + 0.34, -0.35, tip_y + 0.42, 0.2, 0.18), 0.12
+        )
 
-def lay_side_brow(animal:Animal):
+    lay_hair(
+        animal,
+        (tip_x - 0.2, tip_y - 0.1, 0.1, tip_y + 1.4),
+        distance,
+        breed.beard_colour,
+        wave=breed.wave,
+        coat="wiry" if breed.coat == "wiry" else "silky",
+        centre=(tip_x + 0.5, tip_y - 0.6),
+        bevel=0.2,
+        rag=0.07,
+        off=animal.texture + 23,
+    )
+
+
+def lay_side_brow(animal: Animal):
     "A bushy brow over the eye."
     breed, y0 = animal.breed, (animal.breed.eye_y - 0.16) * animal.breed.head_h
-    thick, thin = .1 * breed.brows + .03, .06 * breed.brows + .02
-    lay_hair(animal, (-1.0, y0 - .4, -.1, y0 + .5), lambda x, y: capsule(x, y, -0.42, y0 - .06, -0.68, y0 + .06, thick, thin),
-             breed.brow_colour, coat="medium", centre=(-.5, y0 - .9), bevel=.12, rag=.035, off=animal.texture + 29)
+    thick, thin = 0.1 * breed.brows + 0.03, 0.06 * breed.brows + 0.02
+    lay_hair(
+        animal,
+        (-1.0, y0 - 0.4, -0.1, y0 + 0.5),
+        lambda x, y: capsule(x, y, -0.42, y0 - 0.06, -0.68, y0 + 0.06, thick, thin),
+        breed.brow_colour,
+        coat="medium",
+        centre=(-0.5, y0 - 0.9),
+        bevel=0.12,
+        rag=0.035,
+        off=animal.texture + 29,
+    )
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-016
-def draw_side_hair(animal:Animal):
+def draw_side_hair(animal: Animal):
     "Hanging curtain, beard and brow, where the breed has them, seen from the side."
-    for size, lay in ((animal.breed.curtain, lay_side_curtain), (animal.breed.beard, lay_side_beard), (animal.breed.brows, lay_side_brow)):
+    for size, lay in (
+        (animal.breed.curtain, lay_side_curtain),
+        (animal.breed.beard, lay_side_beard),
+        (animal.breed.brows, lay_side_brow),
+    ):
         if size:
             lay(animal)
 
-def draw_side_whiskers(animal:Animal):
+
+def draw_side_whiskers(animal: Animal):
     "A cat's whiskers, swept back along the cheek."
     if animal.breed.coat == "none" or animal.breed.species == "dog":
         return
@@ -163,12 +347,20 @@ def draw_side_whiskers(animal:Animal):
     tint = hex_rgb("#fbf7ef" if float(animal.coat.pal["a"].mean()) < 0.80 else "#d8cfc6")
     for row in range(3):
         start, rise = x0 + 0.20, -0.12 + 0.22 * row
-        draw_curve(animal.canvas, animal.side_frame, start, start + 0.85,
-                   lambda x: y0 + 0.16 + 0.06 * row + rise * (x - start) + 0.22 * (x - start) ** 2,
-                   lambda x: rise + 0.44 * (x - start), 0.006, tint, 0.7)
+        draw_curve(
+            animal.canvas,
+            animal.side_frame,
+            start,
+            start + 0.85,
+            lambda x: y0 + 0.16 + 0.06 * row + rise * (x - start) + 0.22 * (x - start) ** 2,
+            lambda x: rise + 0.44 * (x - start),
+            0.006,
+            tint,
+            0.7,
+        )
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-018
-def draw_side_head(animal:Animal):
+def draw_side_head(animal: Animal):
     "Draw the head as seen from the side."
     far, near = side_ears(animal)
     draw_ruff(animal, animal.side_frame)
@@ -186,7 +378,7 @@ def draw_side_head(animal:Animal):
     draw_side_whiskers(animal)
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-021
-def draw_back_of_head(animal:Animal):
+def draw_back_of_head(animal: Animal):
     "Draw the head as seen from behind."
     breed = animal.breed
     ears = [ear_of(animal, side) for side in (-1, 1)]
@@ -200,7 +392,14 @@ def draw_back_of_head(animal:Animal):
         return animal.coat.paint_head(x + 2, y - 2, across, down, np.full_like(x, 1.0), animal)
 
     side = breed.head_w + breed.cheek * 0.5 + 0.3
-    lay_part(animal.canvas, animal.head_frame, (-side, -breed.head_h - .3, side, breed.head_h + breed.cheek),
-             lambda x, y: skull_distance(animal, x, y), paint, centre=(0, -0.3), **skull_style(animal))
+    lay_part(
+        animal.canvas,
+        animal.head_frame,
+        (-side, -breed.head_h - 0.3, side, breed.head_h + breed.cheek),
+        lambda x, y: skull_distance(animal, x, y),
+        paint,
+        centre=(0, -0.3),
+        **skull_style(animal),
+    )
     for ear in ears if breed.ear not in UPRIGHT else ():
         draw_ear(animal, ear, animal.head_frame)

@@ -26,23 +26,36 @@ from .light import flat_paint, lay_part
 from .noise import TILE, noise_tiles, sample_nearest
 from .pose import Animal, Pose, individual
 from .profile import draw_back_of_head, draw_side_head
-from .shapes import Canvas, Frame, blend, capsule, colour_cast, ellipse, hex_rgb, ramp, smooth_union
+from petbreeds.paperpets.shapes import (
+    Canvas,
+    Frame,
+    blend,
+    capsule,
+    colour_cast,
+    ellipse,
+    hex_rgb,
+    ramp,
+    smooth_union,
+)
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-006
 f32 = np.float32
 
-def pick_colour(rng, *colours:str):
+
+def pick_colour(rng, *colours: str):
     "One of some colours."
     return hex_rgb(colours[int(rng.integers(len(colours)))])
+
 
 @dataclass
 class Place:
     "What a background is painted with: coordinates, chance, and where the ground begins."
-    x: np.ndarray                # to the right, 0..125
-    y: np.ndarray                # down, same unit
-    horizon: float               # y where ground meets wall or sky
+
+    x: np.ndarray  # to the right, 0..125
+    y: np.ndarray  # down, same unit
+    horizon: float  # y where ground meets wall or sky
     rng: np.random.Generator
-    shift: list                  # four offsets into the noise, texels
+    shift: list  # four offsets into the noise, texels
 
     def fill(self, colour):
         "A layer of one colour."
@@ -50,45 +63,78 @@ class Place:
 
     def cloud(self, size, i=0, kind="cloud", stretch=1.0):
         "Noise over the picture; a larger `size` makes it finer."
-        return sample_nearest(kind, self.x * size + self.shift[i], self.y * (size * stretch) + self.shift[(i + 1) % 4])
+        return sample_nearest(
+            kind, self.x * size + self.shift[i], self.y * (size * stretch) + self.shift[(i + 1) % 4]
+        )
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-007
-def paint_meadow(place:Place):
+def paint_meadow(place: Place):
     "A hedge out of focus and grass."
-    colour = place.fill(pick_colour(place.rng, "#86a878", "#a9bf9a", "#7a9c8a", "#c2c89a")) + place.cloud(2.0) * 0.035
-    green, depth = pick_colour(place.rng, "#6f9a3e", "#88a848", "#5f8a44", "#9aa552"), place.y - place.horizon
+    colour = (
+        place.fill(pick_colour(place.rng, "#86a878", "#a9bf9a", "#7a9c8a", "#c2c89a"))
+        + place.cloud(2.0) * 0.035
+    )
+    green, depth = (
+        pick_colour(place.rng, "#6f9a3e", "#88a848", "#5f8a44", "#9aa552"),
+        place.y - place.horizon,
+    )
     blades = sample_nearest("long", place.x * 3 + place.shift[2], place.y * 2 + place.shift[3])
     grass = green * (1 + blades * 0.09) * (0.86 + 0.22 * ramp(0, 60, depth))
     return blend(colour, grass, ramp(-6, 6, depth + place.cloud(3.0) * 2))
 
-def paint_room(place:Place):
+
+def paint_room(place: Place):
     "A wall, a skirting board and floor boards that run into depth."
-    wall = place.fill(pick_colour(place.rng, "#d9cdb8", "#b9c4c0", "#cfa98a", "#a8b0bd", "#e3d9cb", "#9fb0a0"))
+    wall = place.fill(
+        pick_colour(place.rng, "#d9cdb8", "#b9c4c0", "#cfa98a", "#a8b0bd", "#e3d9cb", "#9fb0a0")
+    )
     wall *= (1 + 0.03 * place.cloud(1.2)) * (1.05 - 0.14 * ramp(0, 125, place.x))
-    wood, depth = pick_colour(place.rng, "#a8764a", "#8a5f3e", "#c49a6a", "#7a5a48"), place.y - place.horizon
+    wood, depth = (
+        pick_colour(place.rng, "#a8764a", "#8a5f3e", "#c49a6a", "#7a5a48"),
+        place.y - place.horizon,
+    )
     board = (place.x - 62) / (np.maximum(depth, 0.01) + 22) * 5.5
     number = np.round(board)
     grain = sample_nearest("long", board * 40, np.maximum(depth, 0.01) * 1.2 + number * 37)
     gap = ramp(0.06, 0.0, np.abs(board - number))
-    blend(wall, wood * (1 + grain * 0.05) * (0.9 + 0.12 * np.sin(number * 2.3)) * (1 - 0.45 * gap), ramp(-0.6, 0.6, depth))
-    return blend(wall, hex_rgb("#f4efe6"), ramp(-0.5, 0.5, depth + 5) * ramp(0.5, -0.5, depth) * 0.8)
+    blend(
+        wall,
+        wood * (1 + grain * 0.05) * (0.9 + 0.12 * np.sin(number * 2.3)) * (1 - 0.45 * gap),
+        ramp(-0.6, 0.6, depth),
+    )
+    return blend(
+        wall, hex_rgb("#f4efe6"), ramp(-0.5, 0.5, depth + 5) * ramp(0.5, -0.5, depth) * 0.8
+    )
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-008
-def paint_sofa(place:Place):
+def paint_sofa(place: Place):
     "A sofa with two back cushions, a seat, and perhaps a loose cushion."
-    rng, cloth, level = place.rng, pick_colour(place.rng, "#7f8fa0", "#a8705a", "#6f8570", "#c2a27a", "#8a6f86", "#5f6f88"), place.horizon
+    rng, cloth, level = (
+        place.rng,
+        pick_colour(place.rng, "#7f8fa0", "#a8705a", "#6f8570", "#c2a27a", "#8a6f86", "#5f6f88"),
+        place.horizon,
+    )
     colour, seam = place.fill(cloth * 0.62), 40 + rng.random() * 45
     back = level - 62, level + 2
-    for left, right, top, bottom in ((seam - 75, seam, *back), (seam, seam + 75, *back), (-20, 145, level, level + 26)):
+    for left, right, top, bottom in (
+        (seam - 75, seam, *back),
+        (seam, seam + 75, *back),
+        (-20, 145, level, level + 26),
+    ):
         across = np.abs(place.x - (left + right) / 2) - ((right - left) / 2 - 7)
         down = np.abs(place.y - (top + bottom) / 2) - ((bottom - top) / 2 - 7)
         edge = np.hypot(np.maximum(across, 0), np.maximum(down, 0)) - 6.6
-        blend(colour, cloth * (0.78 + 0.26 * np.sqrt(ramp(0, -9, edge)) - 0.10 * ramp(top, bottom, place.y)), ramp(0.6, -0.6, edge))
+        blend(
+            colour,
+            cloth * (0.78 + 0.26 * np.sqrt(ramp(0, -9, edge)) - 0.10 * ramp(top, bottom, place.y)),
+            ramp(0.6, -0.6, edge),
+        )
     if rng.random() < 0.6:
         add_cushion(place, colour)
     return colour * (1 + place.cloud(4.0, kind="felt") * 0.035)
 
-def add_cushion(place:Place, colour):
+
+def add_cushion(place: Place, colour):
     "A loose cushion, leaning over."
     rng = place.rng
     x, angle = place.x - (15 + rng.random() * 95), rng.normal(0.4, 0.5)
@@ -99,46 +145,83 @@ def add_cushion(place:Place, colour):
     blend(colour, cloth * (0.8 + 0.25 * ramp(0, -6, edge)), ramp(0.5, -0.5, edge))
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-009
-def paint_carpet(place:Place):
+def paint_carpet(place: Place):
     "A striped carpet, seen from above."
-    colour = place.fill(pick_colour(place.rng, "#b98a7a", "#8f9aa6", "#c9b79a", "#9a7f9a", "#7f9a94", "#b86f5a"))
+    colour = place.fill(
+        pick_colour(place.rng, "#b98a7a", "#8f9aa6", "#c9b79a", "#9a7f9a", "#7f9a94", "#b86f5a")
+    )
     period, slope = 9 + place.rng.random() * 10, (place.shift[0] % 2 - 1) * 0.6
     band = np.sin((place.x * slope + place.y) * (2 * math.pi / period))
-    blend(colour, pick_colour(place.rng, "#f1e6d2", "#5f5a6a", "#d9a86a", "#e9dcc6"), ramp(0.55, 0.75, band) * 0.5)
+    blend(
+        colour,
+        pick_colour(place.rng, "#f1e6d2", "#5f5a6a", "#d9a86a", "#e9dcc6"),
+        ramp(0.55, 0.75, band) * 0.5,
+    )
     return colour * (1 + place.cloud(4.0, 1, "felt") * 0.06)
 
-def paint_hills(place:Place):
+
+def paint_hills(place: Place):
     "Sky with clouds over three ranges of hills."
     sky = place.fill(pick_colour(place.rng, "#8fb8dc", "#a8c8e0", "#c9b8d8", "#f0c9a0"))
-    blend(sky, pick_colour(place.rng, "#f6ead6", "#f9dcc4", "#e6f0f4"), ramp(0, 1, place.y / place.horizon))
+    blend(
+        sky,
+        pick_colour(place.rng, "#f6ead6", "#f9dcc4", "#e6f0f4"),
+        ramp(0, 1, place.y / place.horizon),
+    )
     blend(sky, hex_rgb("#ffffff"), ramp(0.5, 1.2, place.cloud(1.0, stretch=2.2)) * 0.55)
     ridge = sample_nearest("cloud", place.x * 2 + place.shift[2], place.x * 0) * 1.5
     for i, tone in enumerate(("#9fb7a0", "#7f9f78", "#6a8c58")):
-        line = place.horizon - 14 + 9 * i + 6 * np.sin(place.x * (0.045 + 0.02 * i) + place.shift[i] % 6) + ridge
+        line = (
+            place.horizon
+            - 14
+            + 9 * i
+            + 6 * np.sin(place.x * (0.045 + 0.02 * i) + place.shift[i] % 6)
+            + ridge
+        )
         blend(sky, hex_rgb(tone), ramp(-0.5, 0.5, place.y - line))
     return sky
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-010
-def paint_lights(place:Place):
+def paint_lights(place: Place):
     "Lights far out of focus in the evening."
-    rng, colour = place.rng, place.fill(pick_colour(place.rng, "#5f6e58", "#6e5f6e", "#7d6a50", "#566a80", "#8a9a78"))
+    rng, colour = (
+        place.rng,
+        place.fill(pick_colour(place.rng, "#5f6e58", "#6e5f6e", "#7d6a50", "#566a80", "#8a9a78")),
+    )
     colour *= 1.15 - 0.4 * ramp(0, 110, place.y)
     for _ in range(16):
         x, y, radius = rng.random() * 125, rng.random() * 95, 3 + rng.random() * 9
         glow = pick_colour(rng, "#f4d48a", "#e9a86a", "#a8d0a0", "#f0e6c8", "#d98a8a", "#9ac0e0")
-        blend(colour, glow, ramp(0.9, -0.9, np.hypot(place.x - x, place.y - y) - radius) * (0.16 + rng.random() * 0.3))
+        blend(
+            colour,
+            glow,
+            ramp(0.9, -0.9, np.hypot(place.x - x, place.y - y) - radius)
+            * (0.16 + rng.random() * 0.3),
+        )
     return colour
 
-def paint_paper(place:Place):
+
+def paint_paper(place: Place):
     "Plain paper with a fold where the ground begins, as in a studio."
     tint = pick_colour(place.rng, "#e8dcc8", "#d8e0dc", "#e6cfc4", "#cdd6e2", "#e9e2b8", "#d6cfe0")
     colour = place.fill(tint) * (1 + place.cloud(4.0, kind="felt") * 0.018)
     colour *= 1.03 - 0.12 * ramp(20, 95, np.hypot(place.x - 62, place.y - 45))
-    return blend(colour, tint * 0.88, ramp(-0.5, 0.5, place.y - place.horizon - np.sin(place.x * 0.03) * 3))
+    return blend(
+        colour, tint * 0.88, ramp(-0.5, 0.5, place.y - place.horizon - np.sin(place.x * 0.03) * 3)
+    )
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-011
-PLACES = dict(meadow=(paint_meadow, 3), room=(paint_room, 3), sofa=(paint_sofa, 3), carpet=(paint_carpet, 2),
-              hills=(paint_hills, 2), lights=(paint_lights, 2), paper=(paint_paper, 1))  # how to paint it, how often
+# How to paint it, how often.
+PLACES = dict(
+    meadow=(paint_meadow, 3),
+    room=(paint_room, 3),
+    sofa=(paint_sofa, 3),
+    carpet=(paint_carpet, 2),
+    hills=(paint_hills, 2),
+    lights=(paint_lights, 2),
+    paper=(paint_paper, 1),
+)
+
 
 def double_size(image, height, width):
     "An image of twice the size, linear between its points, cut to the size wanted."
@@ -151,7 +234,8 @@ def double_size(image, height, width):
         image = np.moveaxis(large, -1, axis)
     return np.ascontiguousarray(image[:, :height, :width])
 
-def background(kind:str, width:int, height:int, rng, horizon:float):
+
+def background(kind: str, width: int, height: int, rng, horizon: float):
     "A background, shape (3, height, width); `horizon` is a share of the height."
     rows, columns = height // 2 + 1, width // 2 + 1
     y, x = np.mgrid[0:rows, 0:columns].astype(f32) * (125.0 / columns)
@@ -178,32 +262,70 @@ def lay_grass(canvas, frame, rng, width, height):
         blade = x * 9 + y * 1.2
         lean = sample_nearest("grain", np.floor(blade) + seed, x * 0)
         return (base + 0.16 * lean + np.abs(blade % 1 - 0.5) * 0.7 - y) * 0.3
-    lay_part(canvas, frame, (0, base - 1.0, width, height), distance, flat_paint(green), coat="medium", radial=False,
-             centre=(0, 0), bevel=.15, rag=0, fg=False)
+
+    lay_part(
+        canvas,
+        frame,
+        (0, base - 1.0, width, height),
+        distance,
+        flat_paint(green),
+        coat="medium",
+        radial=False,
+        centre=(0, 0),
+        bevel=0.15,
+        rag=0,
+        fg=False,
+    )
+
 
 def lay_ball(canvas, frame, rng, width, height):
     "A ball with a stripe."
     radius = 0.45 + 0.25 * rng.random()
     x0, y0 = rng.random() * width, height - radius * (0.4 + 0.5 * rng.random())
-    tint, stripe = flat_paint(pick_colour(rng, "#d9483a", "#3a7ad0", "#e9b83a", "#4aa86a")), hex_rgb("#f7f2e8")
+    tint, stripe = (
+        flat_paint(pick_colour(rng, "#d9483a", "#3a7ad0", "#e9b83a", "#4aa86a")),
+        hex_rgb("#f7f2e8"),
+    )
 
     def paint(x, y, depth, fur):
         band = np.abs(y - y0 + 0.5 * (x - x0) ** 2 / radius) - radius * 0.12
         return blend(tint(x, y, depth, fur), stripe, ramp(0.05, 0.02, band))
-    lay_part(canvas, frame, (x0 - radius, y0 - radius, x0 + radius, y0 + radius), lambda x, y: ellipse(x, y, x0, y0, radius, radius),
-             paint, coat="none", bevel=radius, fg=False)
+
+    lay_part(
+        canvas,
+        frame,
+        (x0 - radius, y0 - radius, x0 + radius, y0 + radius),
+        lambda x, y: ellipse(x, y, x0, y0, radius, radius),
+        paint,
+        coat="none",
+        bevel=radius,
+        fg=False,
+    )
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-018
 def lay_blanket(canvas, frame, rng, width, height):
     "The hem of a checked blanket."
-    tint, line = flat_paint(pick_colour(rng, "#c96a5a", "#5a7fa8", "#d9b86a", "#7a9a7a", "#b88aa8")), hex_rgb("#f4eee2")
+    tint, line = (
+        flat_paint(pick_colour(rng, "#c96a5a", "#5a7fa8", "#d9b86a", "#7a9a7a", "#b88aa8")),
+        hex_rgb("#f4eee2"),
+    )
     base, fold = height - 0.35 - 0.65 * rng.random(), rng.random() * 6
 
     def paint(x, y, depth, fur):
         checks = np.minimum(np.abs(x % 0.6 - 0.3), np.abs(y % 0.6 - 0.3)) - 0.03
         return blend(tint(x, y, depth, fur), line, ramp(0.04, 0.02, checks) * 0.45)
-    lay_part(canvas, frame, (0, base - .4, width, height), lambda x, y: base + 0.12 * np.sin(x * 1.6 + fold) - y, paint,
-             coat="none", bevel=.3, fg=False, reach=.16)
+
+    lay_part(
+        canvas,
+        frame,
+        (0, base - 0.4, width, height),
+        lambda x, y: base + 0.12 * np.sin(x * 1.6 + fold) - y,
+        paint,
+        coat="none",
+        bevel=0.3,
+        fg=False,
+        reach=0.16,
+    )
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-019
 def lay_hand(canvas, frame, rng, width, height):
@@ -216,78 +338,139 @@ def lay_hand(canvas, frame, rng, width, height):
         edge = ellipse(x, y, tip - 0.35, y0, 0.40, 0.30)
         for i in range(4):
             finger = y0 - 0.22 + 0.15 * i
-            edge = smooth_union(edge, capsule(x, y, tip - 0.25, finger, tip + 0.22 - 0.06 * abs(i - 1.3), finger - 0.02, 0.085, 0.075), 0.03)
-        return smooth_union(edge, capsule(x, y, tip - .45, y0 - .2, tip - .12, y0 - .45, .10, .085), .05)
-    lay_part(canvas, frame, (-0.5, y0 - .8, tip + .5, y0 + .6), distance, flat_paint(skin), coat="none", bevel=.14, fg=False)
-    lay_part(canvas, frame, (-1.2, y0 - .7, tip + .2, y0 + .9), lambda x, y: capsule(x, y, -1.0, y0 + 0.2, tip - 0.72, y0 + .02, 0.5, 0.34),
-             flat_paint(sleeve), coat="short", bevel=.25, fg=False)
+            edge = smooth_union(
+                edge,
+                capsule(
+                    x,
+                    y,
+                    tip - 0.25,
+                    finger,
+                    tip + 0.22 - 0.06 * abs(i - 1.3),
+                    finger - 0.02,
+                    0.085,
+                    0.075,
+                ),
+                0.03,
+            )
+        return smooth_union(
+            edge, capsule(x, y, tip - 0.45, y0 - 0.2, tip - 0.12, y0 - 0.45, 0.10, 0.085), 0.05
+        )
+
+    lay_part(
+        canvas,
+        frame,
+        (-0.5, y0 - 0.8, tip + 0.5, y0 + 0.6),
+        distance,
+        flat_paint(skin),
+        coat="none",
+        bevel=0.14,
+        fg=False,
+    )
+    lay_part(
+        canvas,
+        frame,
+        (-1.2, y0 - 0.7, tip + 0.2, y0 + 0.9),
+        lambda x, y: capsule(x, y, -1.0, y0 + 0.2, tip - 0.72, y0 + 0.02, 0.5, 0.34),
+        flat_paint(sleeve),
+        coat="short",
+        bevel=0.25,
+        fg=False,
+    )
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-020
 IN_FRONT = dict(grass=lay_grass, ball=lay_ball, blanket=lay_blanket, hand=lay_hand)
 
-def hide_something(canvas:Canvas, kind:str, rng, scale:float):
+
+def hide_something(canvas: Canvas, kind: str, rng, scale: float):
     "Draw one thing before the animal; what it covers no longer counts as animal."
     canvas.rim = 0.0
     IN_FRONT[kind](canvas, Frame(0, 0, scale), rng, canvas.width / scale, canvas.height / scale)
     canvas.animal *= 1 - canvas.front
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-022
-def chance_for(name:str, number:int, seed:int)->np.random.Generator:
+def chance_for(name: str, number: int, seed: int) -> np.random.Generator:
     "The random numbers of one picture, the same in every process."
     digest = hashlib.blake2b(f"{name}/{number}/{seed}".encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
-def choose(rng, weights:dict):
+
+def choose(rng, weights: dict):
     "A key, with a chance in proportion to its value."
     edges = np.cumsum(list(weights.values()))
     return list(weights)[int(np.searchsorted(edges / edges[-1], rng.random()))]
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-024
-SHOTS = dict(portrait=.30, sit=.22, stand=.12, lie=.10, profile=.12, curled=.08, back=.06)
+SHOTS = dict(portrait=0.30, sit=0.22, stand=0.12, lie=0.10, profile=0.12, curled=0.08, back=0.06)
 COLLARS = "#c8403c", "#3f78b8", "#4f8f5a", "#d98ab0", "#e0a030", "#3a3436", "#7a5aa0"
 
-def body_and_view(shot:str, rng)->tuple:
+
+def body_and_view(shot: str, rng) -> tuple:
     "What the body does and how the head is seen, for a kind of shot."
     if shot == "profile":
-        return choose(rng, dict(stand=.45, sit_side=.55)), "side"
+        return choose(rng, dict(stand=0.45, sit_side=0.55)), "side"
     if shot == "back":
-        return "sit_back", choose(rng, dict(side=.45, front=.30, back=.25))
+        return "sit_back", choose(rng, dict(side=0.45, front=0.30, back=0.25))
     return {"portrait": "bust"}.get(shot, shot), "front"
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-025
-def random_pose(shot:str, breed:Breed, rng, wild:float=1.0)->Pose:
-    "A pose for a kind of shot; dogs of long muzzles turn their heads more, which shows them better."
+def random_pose(shot: str, breed: Breed, rng, wild: float = 1.0) -> Pose:
+    "A pose for a kind of shot; dogs of long muzzles turn their heads more, to show them better."
     body, view = body_and_view(shot, rng)
     spread = 0.28 + 0.12 * max(0.0, breed.muzzle_len - 0.5)
     between = lambda mean, sd, low, high: float(np.clip(rng.normal(mean, sd), low, high))
-    pose = Pose(body, view, 1 if rng.random() < 0.5 else -1,
-                yaw=between(0, spread * wild, -0.62, 0.62), pitch=between(0, 0.14 * wild, -.28, .3), tilt=between(0, 0.13, -.35, .35),
-                gaze=tuple(rng.normal(0, 0.5, 2).clip(-1, 1).tolist()), pupil=rng.random(), lid=between(0.1, 0.25, 0, 0.8),
-                mouth=rng.random() if rng.random() < 0.38 and breed.species == "dog" else 0.0,
-                tail=rng.normal(0, 0.7), ears=tuple(rng.normal(0, 0.8, 2).tolist()),
-                collar=COLLARS[int(rng.integers(len(COLLARS)))] if rng.random() < 0.22 else None)
+    pose = Pose(
+        body,
+        view,
+        1 if rng.random() < 0.5 else -1,
+        yaw=between(0, spread * wild, -0.62, 0.62),
+        pitch=between(0, 0.14 * wild, -0.28, 0.3),
+        tilt=between(0, 0.13, -0.35, 0.35),
+        gaze=tuple(rng.normal(0, 0.5, 2).clip(-1, 1).tolist()),
+        pupil=rng.random(),
+        lid=between(0.1, 0.25, 0, 0.8),
+        mouth=rng.random() if rng.random() < 0.38 and breed.species == "dog" else 0.0,
+        tail=rng.normal(0, 0.7),
+        ears=tuple(rng.normal(0, 0.8, 2).tolist()),
+        collar=COLLARS[int(rng.integers(len(COLLARS)))] if rng.random() < 0.22 else None,
+    )
     if shot == "curled":
         asleep = rng.random() < 0.8
-        return replace(pose, lid=1.0 if asleep else 0.7, mouth=0.0, pitch=0.22, tilt=pose.side * (-0.12 + pose.tilt * 0.5))
-    if shot == "back":                                   # over the shoulder, away from the tail
+        return replace(
+            pose,
+            lid=1.0 if asleep else 0.7,
+            mouth=0.0,
+            pitch=0.22,
+            tilt=pose.side * (-0.12 + pose.tilt * 0.5),
+        )
+    if shot == "back":  # over the shoulder, away from the tail
         return replace(pose, yaw=-pose.side * (0.45 + 0.15 * rng.random()), tilt=pose.tilt * 0.4)
     return replace(pose, tilt=pose.tilt * 0.6) if shot == "profile" else pose
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-027
-def frame_shot(pose:Pose, breed:Breed, width:int, height:int, rng)->tuple:
+def frame_shot(pose: Pose, breed: Breed, width: int, height: int, rng) -> tuple:
     "Where the middle of the head goes (px), and how many pixels make a unit."
     side, low = pose.side, 0.70 + 1.30 + 0.75 * breed.leg
     short = float(min(width * 0.80, height)) if width < height else float(height)
     loose = rng.random()
     if pose.body == "bust" or (pose.body == "sit_side" and rng.random() < 0.45):
         scale = short * (0.235 + 0.075 * loose) * (1.0 if pose.view == "front" else 0.88)
-        x = width * (0.5 + rng.normal(0, 0.07)) - (0 if pose.view == "front" else -side * 0.12 * scale)
-        return x, max(height * (0.46 + rng.normal(0, 0.04)), scale * 1.3, height - 2.55 * scale), scale
+        x = width * (0.5 + rng.normal(0, 0.07)) - (
+            0 if pose.view == "front" else -side * 0.12 * scale
+        )
+        return (
+            x,
+            max(height * (0.46 + rng.normal(0, 0.04)), scale * 1.3, height - 2.55 * scale),
+            scale,
+        )
     if pose.body in ("sit", "sit_back", "sit_side"):
         scale = short / (low + 2.3 + loose * 1.1)
-        x = width * (0.5 + rng.normal(0, 0.06)) - side * scale * (0.5 if pose.body == "sit_side" else 0)
+        x = width * (0.5 + rng.normal(0, 0.06)) - side * scale * (
+            0.5 if pose.body == "sit_side" else 0
+        )
         return x, height * 0.5 - scale * (0.85 - 0.25 * rng.random()), scale
-    spans = dict(stand=(5.6, 4.5, 1.25, 0.55), lie=(4.9, 3.9, 0.75, 0.30), curled=(5.2, 3.5, 1.15, 0.25))
+    spans = dict(
+        stand=(5.6, 4.5, 1.25, 0.55), lie=(4.9, 3.9, 0.75, 0.30), curled=(5.2, 3.5, 1.15, 0.25)
+    )
     wide, high, right, up = spans[pose.body]
     if pose.view == "side":
         wide, right = wide + 0.5 * breed.muzzle_len, right - 0.2 * breed.muzzle_len
@@ -295,34 +478,45 @@ def frame_shot(pose:Pose, breed:Breed, width:int, height:int, rng)->tuple:
     return width * 0.5 - side * scale * right, height * 0.5 - scale * up, scale
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-028
-def random_light(rng)->tuple:
+def random_light(rng) -> tuple:
     "A direction of light from above, as a unit vector (right, down, towards us)."
     angle, towards = rng.normal(-0.6, 0.8), 0.62 + 0.16 * rng.random()
     flat = math.sqrt(1 - towards * towards)
     return math.sin(angle) * flat, -abs(math.cos(angle)) * flat, towards
 
-def light_canvas(width:int, height:int, light:tuple, warmth:float=0.0)->Canvas:
+
+def light_canvas(width: int, height: int, light: tuple, warmth: float = 0.0) -> Canvas:
     "An empty canvas with its light: warm where it falls, cool in the shade."
     canvas = Canvas(width, height)
     canvas.detail, canvas.light = min(width, height) / 188.0, light
     colour = lambda *channels: np.array(channels, f32)[:, None, None]
-    canvas.warm, canvas.cool = colour(1.22 + 0.05 * warmth, 1.20, 1.15 - 0.07 * warmth), colour(0.42, 0.40, 0.45)
+    canvas.warm, canvas.cool = (
+        colour(1.22 + 0.05 * warmth, 1.20, 1.15 - 0.07 * warmth),
+        colour(0.42, 0.40, 0.45),
+    )
     canvas.shadow_colour = colour(0.95, 1.0, 0.90)
     return canvas
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-030
-SHADOWS = dict(stand=(1.3, 2.1), lie=(0.9, 2.1), curled=(1.3, 2.3), sit_side=(0.6, 1.5))  # middle and half width, units
+# Middle and half width, units.
+SHADOWS = dict(stand=(1.3, 2.1), lie=(0.9, 2.1), curled=(1.3, 2.3), sit_side=(0.6, 1.5))
 
-def draw_shadow(animal:Animal):
+
+def draw_shadow(animal: Animal):
     "The soft dark under an animal that touches the ground."
     canvas, low = animal.canvas, ground(animal)
     middle, half = SHADOWS.get(animal.pose.body, (0.0, 1.35 * animal.breed.body_w))
-    found = animal.body_frame.grid(canvas, (middle - half * 1.3, low - 0.5, middle + half * 1.3, low + 0.5), 2)
+    found = animal.body_frame.grid(
+        canvas, (middle - half * 1.3, low - 0.5, middle + half * 1.3, low + 0.5), 2
+    )
     if found and animal.pose.body != "bust":
         window, x, y = found
-        canvas.rgb[(slice(None),) + window] *= 1 - 0.45 * ramp(1.25, 0.2, np.hypot((x - middle) / half, (y - low) / 0.26))
+        canvas.rgb[(slice(None),) + window] *= 1 - 0.45 * ramp(
+            1.25, 0.2, np.hypot((x - middle) / half, (y - low) / 0.26)
+        )
 
-def draw_animal(animal:Animal):
+
+def draw_animal(animal: Animal):
     "Shadow, body and head of one animal."
     animal.canvas.rim = 0.11 if animal.is_dark else 0.03
     draw_shadow(animal)
@@ -330,14 +524,27 @@ def draw_animal(animal:Animal):
     dict(front=draw_head, side=draw_side_head, back=draw_back_of_head)[animal.pose.view](animal)
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-032
-def draw_companion(canvas:Canvas, breed:Breed, front:Animal, rng, wild:float):
+def draw_companion(canvas: Canvas, breed: Breed, front: Animal, rng, wild: float):
     "Draw another animal of the breed behind the place of the one in front."
-    scale, away = front.head_frame.scale * (0.62 + 0.14 * rng.random()), 1 if front.head_frame.cx < canvas.width / 2 else -1
-    pose = random_pose(choose(rng, dict(sit=.6, lie=.4)), breed, rng, wild)
+    scale, away = (
+        front.head_frame.scale * (0.62 + 0.14 * rng.random()),
+        1 if front.head_frame.cx < canvas.width / 2 else -1,
+    )
+    pose = random_pose(choose(rng, dict(sit=0.6, lie=0.4)), breed, rng, wild)
     other = individual(breed, rng, wild)
     x = canvas.width * (0.5 + away * (0.26 + 0.08 * rng.random()))
     y = front.head_frame.cy - front.head_frame.scale * 0.1 + scale * rng.normal(0, 0.2)
-    draw_animal(Animal(canvas, other, Coat(other, rng, wild), replace(pose, side=away), (x, y), scale, rng.random() * 500))
+    draw_animal(
+        Animal(
+            canvas,
+            other,
+            Coat(other, rng, wild),
+            replace(pose, side=away),
+            (x, y),
+            scale,
+            rng.random() * 500,
+        )
+    )
     canvas.animal[:], canvas.head[:] = 0, 0
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-034
@@ -347,8 +554,11 @@ def blur(image):
         edge = [(0, 0)] * 3
         edge[axis] = (1, 1)
         wide = np.moveaxis(np.pad(image, edge, mode="edge"), axis, -1)
-        image = np.moveaxis((wide[..., :-2] + wide[..., 1:-1] + wide[..., 2:]) * f32(1 / 3), -1, axis)
+        image = np.moveaxis(
+            (wide[..., :-2] + wide[..., 1:-1] + wide[..., 2:]) * f32(1 / 3), -1, axis
+        )
     return image
+
 
 def expose(image, rng):
     "Blur, exposure, colour cast, dark corners and grain, by chance."
@@ -367,21 +577,24 @@ def develop(image):
     "Roll off the highlights and turn light into bytes, shape (height, width, 3)."
     over = np.maximum(image - 0.80, 0)
     image = image - over + 0.20 * (1 - np.exp(over * -5))
-    return np.ascontiguousarray((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0))
+    return np.ascontiguousarray(
+        (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
+    )
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-037
 @dataclass
 class Picture:
     "One picture and what is known about it."
-    rgb: np.ndarray      # uint8, shape (height, width, 3)
-    trimap: np.ndarray   # uint8, shape (height, width): 1 animal, 2 background, 3 edge
-    head: tuple          # left, top, right, bottom of the head, px; right and bottom exclusive
-    quality: int         # the JPEG quality to save it with
-    breed: str = ""      # the name of the breed
+
+    rgb: np.ndarray  # uint8, shape (height, width, 3)
+    trimap: np.ndarray  # uint8, shape (height, width): 1 animal, 2 background, 3 edge
+    head: tuple  # left, top, right, bottom of the head, px; right and bottom exclusive
+    quality: int  # the JPEG quality to save it with
+    breed: str = ""  # the name of the breed
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-038
-def trimap_of(cover, width:int):
-    "1 where the animal covers more than half of a pixel, 2 where not, 3 within `width` pixels of the border between them."
+def trimap_of(cover, width: int):
+    "1 where the animal covers over half a pixel, 2 elsewhere, 3 within `width` px of the border."
     inside = cover > 0.5
     edge = np.zeros_like(inside)
     for mask, rim in ((inside, edge), (inside.T, edge.T)):
@@ -391,16 +604,31 @@ def trimap_of(cover, width:int):
             rim[:-step] |= differs
     return np.where(edge, 3, np.where(inside, 1, 2)).astype(np.uint8)
 
-def box_of(cover)->tuple:
+
+def box_of(cover) -> tuple:
     "The box around what covers more than half of a pixel; the whole picture if there is nothing."
     height, width = cover.shape
     rows, columns = np.flatnonzero((cover > 0.5).any(1)), np.flatnonzero((cover > 0.5).any(0))
-    return (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1) if len(rows) else (0, 0, width, height)
+    return (
+        (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        if len(rows)
+        else (0, 0, width, height)
+    )
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-040
-SIZES = {(250, 188): 22, (250, 167): 14, (150, 113): 6, (167, 250): 6, (188, 250): 5, (250, 250): 3, (200, 150): 3, (240, 180): 3}
+SIZES = {
+    (250, 188): 22,
+    (250, 167): 14,
+    (150, 113): 6,
+    (167, 250): 6,
+    (188, 250): 5,
+    (250, 250): 3,
+    (200, 150): 3,
+    (240, 180): 3,
+}
 
-def breed_named(name:str)->Breed:
+
+def breed_named(name: str) -> Breed:
     "The breed of that name; a ValueError that names the closest ones if there is none."
     if name in BREEDS:
         return BREEDS[name]
@@ -409,9 +637,12 @@ def breed_named(name:str)->Breed:
     raise ValueError(f"no breed called {name!r}: {hint}")
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-041
-def draw_neutral(breed:Breed, width:int, height:int, rng)->tuple:
+def draw_neutral(breed: Breed, width: int, height: int, rng) -> tuple:
     "The average of a breed, sitting in a studio: its canvas with the animal on it."
-    canvas, scale = light_canvas(width, height, (-0.45, -0.55, 0.70)), min(height / 5.35, width / 4.6)
+    canvas, scale = (
+        light_canvas(width, height, (-0.45, -0.55, 0.70)),
+        min(height / 5.35, width / 4.6),
+    )
     pose = Pose(yaw=0.16 + 0.3 * max(0.0, breed.muzzle_len - 0.5))
     animal = Animal(canvas, breed, Coat(breed, rng, 0.0), pose, (width * 0.5, height * 0.37), scale)
     horizon = min(0.95, max(0.35, animal.body_frame.to_px(0, ground(animal))[1] / height - 0.16))
@@ -420,40 +651,56 @@ def draw_neutral(breed:Breed, width:int, height:int, rng)->tuple:
     return canvas
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-042
-def draw_scene(breed:Breed, width:int, height:int, rng, wild:float)->Canvas:
+def draw_scene(breed: Breed, width: int, height: int, rng, wild: float) -> Canvas:
     "An individual somewhere, doing something: the canvas with all of it."
     own, shot = individual(breed, rng, wild), choose(rng, SHOTS)
     pose, coat = random_pose(shot, own, rng, wild), Coat(own, rng, wild)
     x, y, scale = frame_shot(pose, own, width, height, rng)
     company = shot in ("portrait", "sit", "profile") and rng.random() < 0.09
     if company:
-        x, y, scale = x + width * 0.14 * (1 if rng.random() < 0.5 else -1), y + height * 0.04, scale * 0.85
+        x, y, scale = (
+            x + width * 0.14 * (1 if rng.random() < 0.5 else -1),
+            y + height * 0.04,
+            scale * 0.85,
+        )
     canvas = light_canvas(width, height, random_light(rng), rng.normal(0, 0.6))
     animal = Animal(canvas, own, coat, pose, (x, y), scale, rng.random() * 500)
     level = animal.body_frame.to_px(0, ground(animal))[1] / height - 0.16 - 0.12 * rng.random()
     kind = choose(rng, {kind: often for kind, (_, often) in PLACES.items()})
-    canvas.rgb = set_apart(background(kind, width, height, rng, min(0.95, max(0.35, level))), coat.pal["a"])
+    canvas.rgb = set_apart(
+        background(kind, width, height, rng, min(0.95, max(0.35, level))), coat.pal["a"]
+    )
     if company:
         draw_companion(canvas, breed, animal, rng, wild)
     draw_animal(animal)
-    hidden_by = choose(rng, {None: .72} | dict.fromkeys(IN_FRONT, .07))
+    hidden_by = choose(rng, {None: 0.72} | dict.fromkeys(IN_FRONT, 0.07))
     if hidden_by:
         hide_something(canvas, hidden_by, rng, scale)
     return canvas
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-043
-def draw_pet(breed:str|Breed,     # one of `BREEDS` by name, or any other breed
-             number:int=1,        # which picture of the breed
-             seed:int=0,          # which set
-             size:tuple=None,     # width, height in px; drawn by lot from `SIZES` if None
-             neutral:bool=False,  # the breed's average in one calm pose
-             wild:float=1.0,      # how far individuals stray from the breed, 0 not at all
-            )->Picture:           # the picture and what is known about it
+def draw_pet(
+    breed: str | Breed,  # one of `BREEDS` by name, or any other breed
+    number: int = 1,  # which picture of the breed
+    seed: int = 0,  # which set
+    size: tuple = None,  # width, height in px; drawn by lot from `SIZES` if None
+    neutral: bool = False,  # the breed's average in one calm pose
+    wild: float = 1.0,  # how far individuals stray from the breed, 0 not at all
+) -> Picture:  # the picture and what is known about it
     "Draw one picture of a pet. Raises ValueError for an unknown breed, naming close matches."
     breed = breed_named(breed) if isinstance(breed, str) else breed
     rng = chance_for(breed.name, number, seed)
     width, height = size or choose(rng, SIZES)
-    canvas = draw_neutral(breed, width, height, rng) if neutral else draw_scene(breed, width, height, rng, wild)
+    canvas = (
+        draw_neutral(breed, width, height, rng)
+        if neutral
+        else draw_scene(breed, width, height, rng, wild)
+    )
     image = canvas.rgb if neutral else expose(canvas.rgb, rng)
-    return Picture(develop(image), trimap_of(canvas.animal, max(1, round(2 * canvas.detail))), box_of(canvas.head),
-                   92 if neutral else int(rng.integers(72, 95)), breed.name)
+    return Picture(
+        develop(image),
+        trimap_of(canvas.animal, max(1, round(2 * canvas.detail))),
+        box_of(canvas.head),
+        92 if neutral else int(rng.integers(72, 95)),
+        breed.name,
+    )

@@ -14,38 +14,47 @@ from fastcore.basics import patch
 # %% ../../nbs/paperpets/shapes.ipynb #shapes-006
 def hex_rgb(colour):  # "#rrggbb"; returns float32 (3, 1, 1), 0 to 1
     "A colour from its hexadecimal name."
-    return np.array([int(colour[i:i + 2], 16) for i in (1, 3, 5)], np.float32)[:, None, None] / 255
+    return (
+        np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], np.float32)[:, None, None] / 255
+    )
 
 # %% ../../nbs/paperpets/shapes.ipynb #shapes-009
-def ramp(start,  # 0 here and before
-         end,    # 1 here and beyond; may be smaller than `start`, but not equal
-         x,      # array
-        ):       # array of the same shape, 0 to 1
+def ramp(
+    start,  # 0 here and before
+    end,  # 1 here and beyond; may be smaller than `start`, but not equal
+    x,  # array
+):  # array of the same shape, 0 to 1
     "A step with a slope: 0 where x is at `start`, 1 where it is at `end`, straight between."
     return np.clip((x - float(start)) * float(1 / (end - start)), 0, 1)
 
 
-def blend(picture,  # (3, H, W), changed in place
-          colour,   # anything that broadcasts with it
-          mask,     # (H, W), 0 keeps the picture, 1 takes the colour
-         ):         # the picture
+def blend(
+    picture,  # (3, H, W), changed in place
+    colour,  # anything that broadcasts with it
+    mask,  # (H, W), 0 keeps the picture, 1 takes the colour
+):  # the picture
     "Lay a colour over a picture where the mask is 1."
     picture += (colour - picture) * mask
     return picture
 
 # %% ../../nbs/paperpets/shapes.ipynb #shapes-012
-def colour_cast(rng,     # numpy random Generator
-                spread,  # standard deviation of the warmth, 0.04 is a visible tint
-               ):        # gain for red, green and blue, float32 (3, 1, 1), about 1
+def colour_cast(
+    rng,  # numpy random Generator
+    spread,  # standard deviation of the warmth, 0.04 is a visible tint
+):  # gain for red, green and blue, float32 (3, 1, 1), about 1
     "A random tint between warm and cool."
     warm, green = rng.normal(0, spread), rng.normal(0, spread * 0.25)
     return np.array([1 + warm, 1 + green, 1 - warm], np.float32)[:, None, None]
 
 # %% ../../nbs/paperpets/shapes.ipynb #shapes-014
-def ellipse(x, y,    # arrays: coordinates of the pixels
-            cx, cy,  # centre
-            rx, ry,  # half the width, half the height
-           ):        # array: signed distance, negative inside
+def ellipse(
+    x,  # array: coordinates of the pixels across
+    y,  # array: coordinates of the pixels down
+    cx,  # centre across
+    cy,  # centre down
+    rx,  # half the width
+    ry,  # half the height
+):  # array: signed distance, negative inside
     "How far each point is from an ellipse; right near its rim, an estimate elsewhere."
     u, v = (x - float(cx)) * float(1 / rx), (y - float(cy)) * float(1 / ry)
     reach = np.sqrt(u * u + v * v)
@@ -55,11 +64,16 @@ def ellipse(x, y,    # arrays: coordinates of the pixels
     return reach * (reach - 1) / growth
 
 # %% ../../nbs/paperpets/shapes.ipynb #shapes-018
-def capsule(x, y,    # arrays: coordinates of the pixels
-            ax, ay,  # one end of the line
-            bx, by,  # the other end
-            ra, rb,  # radius at either end
-           ):        # array: signed distance, negative inside
+def capsule(
+    x,  # array: coordinates of the pixels across
+    y,  # array: coordinates of the pixels down
+    ax,  # one end of the line, across
+    ay,  # one end of the line, down
+    bx,  # the other end, across
+    by,  # the other end, down
+    ra,  # radius at the one end
+    rb,  # radius at the other end
+):  # array: signed distance, negative inside
     "How far each point is from a line with round ends and a radius that changes along it."
     ax, ay, dx, dy = float(ax), float(ay), float(bx - ax), float(by - ay)
     along = np.clip(((x - ax) * dx + (y - ay) * dy) * (1 / (dx * dx + dy * dy + 1e-9)), 0, 1)
@@ -67,42 +81,52 @@ def capsule(x, y,    # arrays: coordinates of the pixels
     return np.sqrt(across * across + down * down) - (float(ra) + float(rb - ra) * along)
 
 # %% ../../nbs/paperpets/shapes.ipynb #shapes-022
-def smooth_union(a, b,  # arrays: signed distances of two shapes
-                 k,     # how wide the joint is, in the same unit
-                ):      # array: signed distance of both together
+def smooth_union(
+    a,  # array: signed distance of one shape
+    b,  # array: signed distance of another
+    k,  # how wide the joint is, in the same unit
+):  # array: signed distance of both together
     "Join two shapes as flesh does: a minimum whose crease is filled over a width `k`."
     share = np.clip(0.5 + (b - a) * float(0.5 / k), 0, 1)
     return b + (a - b) * share - float(k) * share * (1 - share)
 
 # %% ../../nbs/paperpets/shapes.ipynb #shapes-027
-def coverage(distance,   # array: signed distance, in units
-             sharpness,  # pixels per unit; divide it by n to make the rim n pixels soft
-            ):           # array: how much of each pixel the shape covers, 0 to 1
+def coverage(
+    distance,  # array: signed distance, in units
+    sharpness,  # pixels per unit; divide it by n to make the rim n pixels soft
+):  # array: how much of each pixel the shape covers, 0 to 1
     "An antialiased mask from a signed distance."
     return np.clip(0.5 - distance * float(sharpness), 0, 1)
 
 # %% ../../nbs/paperpets/shapes.ipynb #shapes-032
 class Frame:
     "Where an animal's units lie in a picture: origin, scale, turn."
-    def __init__(self,
-                 cx, cy,     # the origin, pixels
-                 scale,      # pixels per unit
-                 angle=0.0,  # turn, radians clockwise
-                ):
+
+    def __init__(
+        self,
+        cx,  # the origin across, pixels
+        cy,  # the origin down, pixels
+        scale,  # pixels per unit
+        angle=0.0,  # turn, radians clockwise
+    ):
         self.cx, self.cy, self.scale = float(cx), float(cy), float(scale)
         self.cos, self.sin = math.cos(angle), math.sin(angle)
 
     def to_px(self, x, y):  # units; returns (x, y) in pixels
         "Where a point of the animal lies in the picture."
-        return (self.cx + self.scale * (x * self.cos - y * self.sin), self.cy + self.scale * (x * self.sin + y * self.cos))
+        return (
+            self.cx + self.scale * (x * self.cos - y * self.sin),
+            self.cy + self.scale * (x * self.sin + y * self.cos),
+        )
 
 # %% ../../nbs/paperpets/shapes.ipynb #shapes-034
 @patch
-def grid(self:Frame,
-         canvas,  # `Canvas`, or anything with a width and a height
-         box,     # (left, top, right, bottom) in units
-         pad,     # pixels to add on every side
-        ):        # (two slices into the picture, x, y) with x and y float32 in units, or None if nothing is in the picture
+def grid(
+    self: Frame,
+    canvas,  # `Canvas`, or anything with a width and a height
+    box,  # (left, top, right, bottom) in units
+    pad,  # pixels to add on every side
+):  # (two slices into the picture, float32 x, y in units), or None if nothing is in it
     "The pixels that a box in units may touch, and their coordinates in units."
     left, top, right, bottom = box
     corners = [self.to_px(x, y) for x in (left, right) for y in (top, bottom)]
@@ -113,20 +137,32 @@ def grid(self:Frame,
         return None
     x = ((np.arange(left, right, dtype=np.float32) + (0.5 - self.cx)) / self.scale)[None]
     y = ((np.arange(top, bottom, dtype=np.float32) + (0.5 - self.cy)) / self.scale)[:, None]
-    return (slice(top, bottom), slice(left, right)), x * self.cos + y * self.sin, y * self.cos - x * self.sin
+    return (
+        (slice(top, bottom), slice(left, right)),
+        x * self.cos + y * self.sin,
+        y * self.cos - x * self.sin,
+    )
 
 # %% ../../nbs/paperpets/shapes.ipynb #shapes-036
 class Canvas:
     "A picture in the making: colours, masks for the labels, and the light that all parts share."
-    def __init__(self,
-                 width, height,  # pixels
-                ):
+
+    def __init__(
+        self,
+        width,  # pixels
+        height,  # pixels
+    ):
         self.width, self.height = width, height
-        self.detail = 1.0  # size of a pixel against a picture 188 high: above 1 there is room for finer hair
+        # Size of a pixel against a picture 188 high: above 1 there is room for finer hair.
+        self.detail = 1.0
         self.rgb = np.empty((3, height, width), np.float32)
-        self.animal, self.head, self.front = np.zeros((3, height, width), np.float32)  # masks; front: what hides the animal
-        self.light = (-0.45, -0.55, 0.70)  # towards the light: right, down, out of the picture; length 1
-        self.warm = np.array([1.22, 1.20, 1.15], np.float32)[:, None, None]  # gain where the light falls
-        self.cool = np.array([0.42, 0.40, 0.45], np.float32)[:, None, None]  # gain where it does not
-        self.shadow_colour = np.array([0.95, 1.0, 0.90], np.float32)[:, None, None]  # what a cast shadow takes away
-        self.rim = 0.0     # light caught by stray hairs at the edge
+        # Masks; front: what hides the animal.
+        self.animal, self.head, self.front = np.zeros((3, height, width), np.float32)
+        # Towards the light: right, down, out of the picture; length 1.
+        self.light = (-0.45, -0.55, 0.70)
+        # Gain where the light falls, and where it does not.
+        self.warm = np.array([1.22, 1.20, 1.15], np.float32)[:, None, None]
+        self.cool = np.array([0.42, 0.40, 0.45], np.float32)[:, None, None]
+        # What a cast shadow takes away.
+        self.shadow_colour = np.array([0.95, 1.0, 0.90], np.float32)[:, None, None]
+        self.rim = 0.0  # light caught by stray hairs at the edge

@@ -15,63 +15,98 @@ from .scene import draw_pet
 # %% ../../nbs/paperpets/sheets.ipynb #sheets-006
 GROUND, INK = (74, 84, 94), (242, 239, 232)  # of a sheet, and of its captions
 
-def corner_mask(width:int,     # px
-                height:int,    # px
-                radius:int=10, # of the corners, px
-               )->Image.Image: # 255 where the picture is, 0 outside its corners
+
+def corner_mask(
+    width: int,  # px
+    height: int,  # px
+    radius: int = 10,  # of the corners, px
+) -> Image.Image:  # 255 where the picture is, 0 outside its corners
     "A mask that rounds the corners of a picture."
     mask = Image.new("L", (width * 4, height * 4), 0)
-    ImageDraw.Draw(mask).rounded_rectangle((0, 0, mask.width - 1, mask.height - 1), radius * 4, fill=255)
+    ImageDraw.Draw(mask).rounded_rectangle(
+        (0, 0, mask.width - 1, mask.height - 1), radius * 4, fill=255
+    )
     return mask.resize((width, height), Image.Resampling.LANCZOS)
 
 # %% ../../nbs/paperpets/sheets.ipynb #sheets-008
-def cell_corner(i:int,       # which picture
-                count:int,   # of how many
-                columns:int, # pictures in a full row
-                cell:tuple,  # width and height of a cell with its name, px
-               )->tuple:     # left, top, px
+def cell_corner(
+    i: int,  # which picture
+    count: int,  # of how many
+    columns: int,  # pictures in a full row
+    cell: tuple,  # width and height of a cell with its name, px
+) -> tuple:  # left, top, px
     "Where a cell of the sheet begins; the last row is centred."
     row, column = divmod(i, columns)
     in_row = min(columns, count - row * columns)
     return round((column + (columns - in_row) / 2) * cell[0]), row * cell[1]
 
 # %% ../../nbs/paperpets/sheets.ipynb #sheets-009
-def contact_sheet(pictures:list,  # arrays, uint8, shape (height, width, 3)
-                  names:list,     # a caption for each
-                  columns:int=8,  # pictures in a full row
-                  gap:int=8,      # between pictures and around them, px
-                  text:int=14,    # height of the captions, px
-                  fine:bool=False, # with 64 levels of red, green and blue, or with 256 colours in all?
-                 )->Image.Image:
-    "Pictures in rows with their names below. Raises ValueError if there are none, or not a name for each."
+def contact_sheet(
+    pictures: list,  # arrays, uint8, shape (height, width, 3)
+    names: list,  # a caption for each
+    columns: int = 8,  # pictures in a full row
+    gap: int = 8,  # between pictures and around them, px
+    text: int = 14,  # height of the captions, px
+    fine: bool = False,  # with 64 levels of red, green and blue, or with 256 colours in all?
+) -> Image.Image:
+    "Pictures in rows with their names below. ValueError if there are none, or not a name for each."
     if not pictures or len(pictures) != len(names):
-        raise ValueError(f"a sheet needs pictures and a name for each: got {len(pictures)} pictures, {len(names)} names")
+        raise ValueError(
+            f"a sheet needs pictures and a name for each: "
+            f"got {len(pictures)} pictures, {len(names)} names"
+        )
     width, height = max(p.shape[1] for p in pictures), max(p.shape[0] for p in pictures)
     cell, rows = (width + gap, height + gap + text + 4), -(-len(pictures) // columns)
-    sheet = Image.new("RGB", (min(columns, len(pictures)) * cell[0] + gap, rows * cell[1] + gap), GROUND)
+    sheet = Image.new(
+        "RGB", (min(columns, len(pictures)) * cell[0] + gap, rows * cell[1] + gap), GROUND
+    )
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=text)
     for i, (picture, name) in enumerate(zip(pictures, names)):
         left, top = (gap + corner for corner in cell_corner(i, len(pictures), columns, cell))
         high, wide, _ = picture.shape
-        sheet.paste(Image.fromarray(picture), (left + (width - wide) // 2, top + height - high), corner_mask(wide, high))
-        pen.text((left + width / 2, top + height + 2), name.replace("_", " "), fill=INK, font=font, anchor="ma")
-    if fine: return sheet.point(lambda level: level // 4 * 4 + 2)
+        sheet.paste(
+            Image.fromarray(picture),
+            (left + (width - wide) // 2, top + height - high),
+            corner_mask(wide, high),
+        )
+        pen.text(
+            (left + width / 2, top + height + 2),
+            name.replace("_", " "),
+            fill=INK,
+            font=font,
+            anchor="ma",
+        )
+    if fine:
+        return sheet.point(lambda level: level // 4 * 4 + 2)
     return sheet.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
 
 # %% ../../nbs/paperpets/sheets.ipynb #sheets-012
-def breeds_sheet(width:int=190,  # of a picture, px
-                 height:int=212, # of a picture, px
-                 columns:int=8,  # pictures in a full row
-                 fine:bool=True, # see `contact_sheet`
-                )->Image.Image:
+def breeds_sheet(
+    width: int = 190,  # of a picture, px
+    height: int = 212,  # of a picture, px
+    columns: int = 8,  # pictures in a full row
+    fine: bool = True,  # see `contact_sheet`
+) -> Image.Image:
     "All breeds in the same calm pose: `images/paperpets.png`."
-    return contact_sheet([draw_pet(name, 0, size=(width, height), neutral=True).rgb for name in BREEDS], list(BREEDS), columns, fine=fine)
+    return contact_sheet(
+        [draw_pet(name, 0, size=(width, height), neutral=True).rgb for name in BREEDS],
+        list(BREEDS),
+        columns,
+        fine=fine,
+    )
 
-def individuals_sheet(name:str="Bengal", # the breed
-                      numbers=range(1, 13), # which pictures of it
-                      seed:int=22,       # of which set; in this one they do all there is to do
-                      size:tuple=(250, 188), # width and height, px
-                     )->Image.Image:
+
+def individuals_sheet(
+    name: str = "Bengal",  # the breed
+    numbers=range(1, 13),  # which pictures of it
+    seed: int = 22,  # of which set; in this one they do all there is to do
+    size: tuple = (250, 188),  # width and height, px
+) -> Image.Image:
     "Individuals of one breed, as the set shows them: `images/individuals.png`."
     numbers = list(numbers)
-    return contact_sheet([draw_pet(name, n, seed, size).rgb for n in numbers], [f"{name} {n}" for n in numbers], 4, fine=True)
+    return contact_sheet(
+        [draw_pet(name, n, seed, size).rgb for n in numbers],
+        [f"{name} {n}" for n in numbers],
+        4,
+        fine=True,
+    )

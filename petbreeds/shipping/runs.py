@@ -149,7 +149,7 @@ def claimed(folder: str | Path,  # for a new run
     check_folder(folder, overwrite)
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     if fresh:
-        new = [folder]
+        new = [folder, folder.parent]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
