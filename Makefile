@@ -47,7 +47,7 @@ course: install
 	$(MAKE) --no-print-directory docs
 
 # Two workers take a notebook or a file of tests each (conftest.py); each has a core, so each has one thread.
-test: $(READY) lint
+test: install lint
 	python tests/site/chromium.py
 	OMP_NUM_THREADS=1 pytest --nbval nbs tests -n 2 -q
 

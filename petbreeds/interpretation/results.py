@@ -95,7 +95,8 @@ def _unchanged(activations):
     return activations
 
 # %% ../../nbs/interpretation/results.ipynb #656c23ce
-def confusion(results: Results) -> np.ndarray:  # shape (n_classes, n_classes); rows: true class
+def confusion(results: Results,  # of `results_of`
+              ) -> np.ndarray:  # shape (n_classes, n_classes); rows: true class
     "How often each class was taken for each."
     n_classes = len(results.vocab)
     counts = np.zeros((n_classes, n_classes), dtype=int)
@@ -114,7 +115,7 @@ def most_confused(counts,  # what `confusion` returns, or the same as lists
     return sorted(pairs, key=lambda pair: -pair[2])[:n]
 
 # %% ../../nbs/interpretation/results.ipynb #e79cc19b
-def mistakes(results: Results,
+def mistakes(results: Results,  # of `results_of`
              n: int = 24,  # at most this many
              ) -> list[dict]:  # image, breed, probability_of_breed, predicted, probability
     "The misclassified pictures with the highest loss, highest first."

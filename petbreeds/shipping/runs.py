@@ -4,11 +4,9 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'FORMAT_VERSION', 'MODEL', 'ABOUT', 'HISTORY', 'REPORT', 'CHECKPOINT', 'AGAIN', 'TOLERANCE', 'LIBRARIES',
-           'MANY', 'COUNT', 'SEED', 'PROFILE', 'SETTINGS', 'METRICS', 'MISTAKE', 'RESULTS', 'RunError', 'put_file',
-           'is_run', 'check_folder', 'locked', 'claimed', 'next_folder', 'network_of', 'is_word', 'describe', 'finite',
-           'as_json', 'begin_run', 'write_history', 'read_history', 'text', 'flag', 'number', 'share', 'positive',
-           'whole', 'one_of', 'Maybe', 'Many', 'misfit', 'read_run', 'Run', 'profile_of', 'load_run', 'metrics_of',
-           'finish_run', 'save_run']
+           'RunError', 'put_file', 'is_run', 'check_folder', 'locked', 'claimed', 'next_folder', 'network_of',
+           'is_word', 'describe', 'finite', 'as_json', 'begin_run', 'write_history', 'read_history', 'read_run', 'Run',
+           'profile_of', 'load_run', 'metrics_of', 'finish_run', 'save_run']
 
 # %% ../../nbs/shipping/runs.ipynb #9ab8eca1
 import csv
@@ -353,93 +351,94 @@ def read_history(folder: Path,  # of a run
     return history
 
 # %% ../../nbs/shipping/runs.ipynb #208f6e7c
-def text(value):
+def _text(value):
     return isinstance(value, str)
 
 
-def flag(value):
+def _flag(value):
     return isinstance(value, bool)
 
 
-def number(value):
+def _number(value):
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def share(value):
-    return number(value) and (0 <= value <= 1)
+def _share(value):
+    return _number(value) and (0 <= value <= 1)
 
 
-def positive(value):
-    return number(value) and (value > 0)
+def _positive(value):
+    return _number(value) and (value > 0)
 
 
-def whole(low, high):
+def _whole(low, high):
     "A test for whole numbers from `low` to `high`."
     return lambda value: type(value) is int and (low <= value <= high)
 
 
-def one_of(*choices):
+def _one_of(*choices):
     "A test for one of some words."
     return lambda value: isinstance(value, str) and (value in choices)
 
 # %% ../../nbs/shipping/runs.ipynb #4294c5bc
 @dataclass(frozen=True)
-class Maybe:
+class _Maybe:
     "Null, or something like `like`."
     like: object
 
 
 @dataclass(frozen=True)
-class Many:
+class _Many:
     "A list of things that are all like `like`."
     like: object
     n: int | None = None  # how many; None: any number
 
 
-def misfit(value,  # what was read
-           like,  # what it should be like: a test, a dict of names, Maybe or Many
-           name="",  # how it is called
-           ) -> str | None:
+def _misfit(value,  # what was read
+            like,  # what it should be like: a test, a dict of names, _Maybe or _Many
+            name="",  # how it is called
+            ) -> str | None:
     "The name of the first part that is not as it should be; None if all is."
-    if isinstance(like, Maybe):
-        return None if value is None else misfit(value, like.like, name)
-    if isinstance(like, Many):
+    if isinstance(like, _Maybe):
+        return None if value is None else _misfit(value, like.like, name)
+    if isinstance(like, _Many):
         fits = isinstance(value, list) and (like.n in (None, len(value)))
-        return name if not fits or any(misfit(part, like.like, "?") for part in value) else None
+        return name if not fits or any(_misfit(part, like.like, "?") for part in value) else None
     if not isinstance(like, dict):
         return None if like(value) else name
     if not isinstance(value, dict):
         return name
     for part, part_like in like.items():
-        bad = misfit(value.get(part), part_like, f"{name}.{part}" if name else part)
+        bad = _misfit(value.get(part), part_like, f"{name}.{part}" if name else part)
         if bad:
             return bad
     return None
 
 # %% ../../nbs/shipping/runs.ipynb #026ed594
-MANY = 10**9  # more pictures or epochs than anybody has
-COUNT = whole(0, MANY)
-SEED = whole(-2**63, 2**64)
-PROFILE = {
-    "name": text, "item_size": whole(8, 4096), "size": whole(8, 4096), "bs": whole(1, 2**16),
-    "arch": is_word, "pretrained": flag, "precision": text, "channels_last": flag,
-    "schedule": {"epochs": COUNT, "freeze_epochs": COUNT, "lr": positive}}
-SETTINGS = {
-    "finished": flag, "architecture": is_word, "head": one_of(*HEADS), "seed": SEED,
-    "profile": PROFILE, "vocabulary": Many(is_word),
-    "data": {"source": text, "folder": text, "fingerprint": text},
-    "split": {"seed": SEED, "fingerprint": text, **{f"n_{part}": COUNT for part in PARTS}},
-    "normalisation": Maybe({"mean": Many(number, n=3), "std": Many(positive, n=3)}),
+_MANY = 10**9  # more pictures or epochs than anybody has
+_COUNT = _whole(0, _MANY)
+_SEED = _whole(-2**63, 2**64)
+_PROFILE = {
+    "name": _text, "item_size": _whole(8, 4096), "size": _whole(8, 4096),
+    "bs": _whole(1, 2**16),
+    "arch": is_word, "pretrained": _flag, "precision": _text, "channels_last": _flag,
+    "schedule": {"epochs": _COUNT, "freeze_epochs": _COUNT, "lr": _positive}}
+_SETTINGS = {
+    "finished": _flag, "architecture": is_word, "head": _one_of(*HEADS), "seed": _SEED,
+    "profile": _PROFILE, "vocabulary": _Many(is_word),
+    "data": {"source": _text, "folder": _text, "fingerprint": _text},
+    "split": {"seed": _SEED, "fingerprint": _text, **{f"n_{part}": _COUNT for part in PARTS}},
+    "normalisation": _Maybe({"mean": _Many(_number, n=3), "std": _Many(_positive, n=3)}),
     "versions": {}}
-METRICS = {
-    "error_rate": share, "n": whole(1, MANY), "wrong": COUNT, "interval": Many(share, n=2),
-    "loss": Maybe(number)}
-MISTAKE = {
-    "image": text, "breed": text, "predicted": text,
-    "probability": Maybe(share), "probability_of_breed": Maybe(share)}
-RESULTS = {
-    "metrics": METRICS, "valid": Maybe(METRICS), "confusion": Many(Many(COUNT)),
-    "mistakes": Many(MISTAKE)}
+_METRICS = {
+    "error_rate": _share, "n": _whole(1, _MANY), "wrong": _COUNT,
+    "interval": _Many(_share, n=2), "loss": _Maybe(_number)}
+_MISTAKE = {
+    "image": _text, "breed": _text, "predicted": _text,
+    "probability": _Maybe(_share), "probability_of_breed": _Maybe(_share)}
+_RESULTS = {
+    "metrics": _METRICS, "valid": _Maybe(_METRICS), "confusion": _Many(_Many(_COUNT)),
+    "mistakes": _Many(_MISTAKE)}
 
 # %% ../../nbs/shipping/runs.ipynb #93d6feef
 def _profile(values):
@@ -474,9 +473,9 @@ def _check_about(path, about):
         found = ascii(about.get("format_version"))[:20]
         raise RunError(f"{path} has format {found}, this petbreeds reads {FORMAT_VERSION}: "
                        "use the version that wrote it, or train anew")
-    wrong = misfit(about, SETTINGS)
+    wrong = _misfit(about, _SETTINGS)
     if not wrong and about["finished"]:
-        wrong = misfit(about, RESULTS)
+        wrong = _misfit(about, _RESULTS)
     if not wrong:
         wrong = _contradiction(about)
     if wrong:

@@ -78,7 +78,7 @@ def stages_of(profile: Profile,  # of the learner
 
 
 def fit_stages(learn,  # what `pet_learner` returns
-               stages: list[Stage],
+               stages: list[Stage],  # what `stages_of` returns
                done: int = 0,  # epochs that lie behind, in all stages: where a resumed run goes on
                cbs=(),  # fastai callbacks for these stages
                ) -> None:
