@@ -1,5 +1,6 @@
 """Chapters 1 to 3 run unchanged on a folder of photographs where one is at hand: PETBREEDS_PHOTOS, else shared/photos
-beside the repository. Chapter 4 chooses by its validation error, and four pictures of a breed leave no validation part."""
+beside the repository. Chapter 4 chooses by its validation error, and four pictures of a breed leave
+no validation part."""
 import os
 import sys
 from pathlib import Path

@@ -255,7 +255,8 @@ def _normalisation(dls):
     return None
 
 
-def is_word(value) -> bool:
+def is_word(value,  # anything
+           ) -> bool:
     "Whether it can be the name of a class: printable text of 1 to 100 characters."
     return isinstance(value, str) and value.isprintable() and (0 < len(value) <= 100)
 
@@ -290,7 +291,8 @@ def describe(learn: Learner,  # on loaders from `pet_dls`
             "versions": _versions()}
 
 # %% ../../nbs/shipping/runs.ipynb #2a537709
-def finite(value):
+def finite(value,  # a number
+          ):
     "The same without what JSON cannot say: None for each number that is infinite or not a number."
     if isinstance(value, dict):
         return {name: finite(part) for name, part in value.items()}
@@ -299,7 +301,8 @@ def finite(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def as_json(about) -> str:
+def as_json(about,  # content of run.json
+           ) -> str:
     "JSON with an indent, but a list of numbers on one line."
     text = json.dumps(finite(about), indent=1, ensure_ascii=False, allow_nan=False)
 
@@ -551,7 +554,8 @@ def load_run(folder: str | Path,  # of a run
     return Run(folder, about, to_device(model.eval(), device or default_device()))
 
 # %% ../../nbs/shipping/runs.ipynb #a6c8e442
-def metrics_of(results) -> dict:
+def metrics_of(results,  # of one part
+              ) -> dict:
     "Error rate, counts, interval and mean loss, as run.json holds them."
     return {"error_rate": results.error_rate, "n": results.n, "wrong": results.wrong,
             "interval": [round(float(end), 6) for end in results.interval],
