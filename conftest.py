@@ -1,7 +1,10 @@
 """Notebooks and tests side by side (`pytest --nbval nbs tests -n 2`): each file is one piece of work for one of the
 workers; the tests of the site are one piece together, because they share a built site and a browser."""
+import os
+
 import pytest
 
+os.environ["TQDM_DISABLE"] = "1"  # a slow machine would show a bar, and nbval take it for an output
 SITE = "tests/site"
 
 

@@ -111,6 +111,7 @@ def keys():
 def execute(nb, dest):
     "Run a notebook in its own folder and write it with its outputs to `dest`; raises at the first failing cell."
     book = nbformat.read(nb, 4)
+    os.environ["TQDM_DISABLE"] = "1"  # outputs that are stored hold no bars
     try:
         NotebookClient(book, timeout=1800, kernel_name="python3", record_timing=False,
                        extra_arguments=["--log-level=ERROR"],

@@ -18,43 +18,29 @@ from .pose import Animal
 from .shapes import blend, capsule, ellipse, hex_rgb, ramp, smooth_union
 
 # %% ../../nbs/paperpets/body.ipynb #body-006
-# How far hair swells the outline.
+# how far hair swells the outline
 FLUFF = dict(fluffy=0.22, long=0.14, silky=0.10, medium=0.04, wiry=0.06)
 
-
-def fluff(animal: Animal) -> float:
+def fluff(animal:Animal)->float:
     "How much the hair adds to the outline of the body, in units."
     return FLUFF.get(animal.breed.coat, 0.0)
 
-
-def chest_length(animal: Animal) -> float:
+def chest_length(animal:Animal)->float:
     "From the neck to the belly of an animal that sits, in units."
     return 3.0 if animal.pose.body == "bust" else 1.30 + 0.75 * animal.breed.leg
 
-
-def ground(animal: Animal) -> float:
+def ground(animal:Animal)->float:
     "How far below the neck the animal touches the ground, in units."
     body = animal.pose.body
     if body in ("bust", "sit", "sit_side", "sit_back"):
         return chest_length(animal) + 0.70
-    return (
-        1.80 + 0.85 * (animal.breed.leg - 0.45)
-        if body == "stand"
-        else 1.80
-        if body == "lie"
-        else 1.30
-    )
+    return 1.80 + 0.85 * (animal.breed.leg
+                          - 0.45) if body == "stand" else 1.80 if body == "lie" else 1.30
 
-
-def body_style(animal: Animal) -> dict:
+def body_style(animal:Animal)->dict:
     "How `lay_part` is to finish the body: fur that runs downwards from the neck."
-    return dict(
-        coat=animal.breed.coat,
-        wave=animal.breed.wave,
-        radial=False,
-        centre=(0, -0.6),
-        off=animal.texture + 3,
-    )
+    return dict(coat=animal.breed.coat, wave=animal.breed.wave, radial=False, centre=(0, -0.6),
+                off=animal.texture + 3)
 
 # %% ../../nbs/paperpets/body.ipynb #body-008
 def draw_leg(
@@ -430,152 +416,88 @@ def draw_standing(animal: Animal):
         draw_leg(animal, joints, radii, paw, (0.4, 1 / ground(animal)), melt=(0.35, 1.05))
 
 # %% ../../nbs/paperpets/body.ipynb #body-025
-def draw_lying(animal: Animal):
+def draw_lying(animal:Animal):
     "An animal that lies across the picture with its forepaws before it."
     breed, hair, low = animal.breed, fluff(animal), 1.75
     width = breed.body_w
     draw_tail(animal)
 
     def distance(x, y):
-        trunk = ellipse(x, y, 0.95, 1.05, 1.55 + hair, 0.72 * width**0.4 + hair)
-        rump = ellipse(x, y, 1.85, 1.10, 0.72 * width**0.6 + hair, 0.66 + hair)
-        neck = capsule(x, y, 0, -0.3, 0.1, 0.7, 0.52 + hair, 0.75 * width**0.5 + hair)
+        trunk = ellipse(x, y, 0.95, 1.05, 1.55 + hair, 0.72 * width ** .4 + hair)
+        rump = ellipse(x, y, 1.85, 1.10, 0.72 * width ** .6 + hair, 0.66 + hair)
+        neck = capsule(x, y, 0, -0.3, 0.1, 0.7, 0.52 + hair, 0.75 * width ** .5 + hair)
         return smooth_union(smooth_union(trunk, rump, 0.2), neck, 0.25)
 
     def paint(x, y, depth, fur):
         down = ramp(0.1, 1.8, y)
         return animal.coat.paint_body(x, y, torso=((1.05 - down * 0.8) * ramp(-0.3, 0.8, x), down))
 
-    lay_part(
-        animal.canvas,
-        animal.body_frame,
-        (-1.3 - hair, -1.1, 3.0 + hair, 2.1 + hair),
-        distance,
-        paint,
-        bevel=0.6,
-        **body_style(animal),
-    )
+    lay_part(animal.canvas, animal.body_frame, (-1.3 - hair, -1.1, 3.0 + hair, 2.1 + hair),
+             distance, paint, bevel=0.6, **body_style(animal))
     pattern = 0.4, 1 / low
-    draw_leg(
-        animal,
-        [(2.05, 1.12), (1.72, 1.30)],
-        [0.55 * width**0.4 + hair * 0.5, 0.44],
-        torso=pattern,
-        melt=(0.55, 1.0),
-    )
-    draw_leg(
-        animal,
-        [(1.95, low - 0.10), (1.45, low - 0.06)],
-        [0.17, 0.16],
-        (1.28, low - 0.06, 0.27, 0.17),
-        pattern,
-    )
+    draw_leg(animal, [(2.05, 1.12), (1.72, 1.30)], [0.55 * width ** .4 + hair * .5, 0.44],
+             torso=pattern, melt=(0.55, 1.0))
+    draw_leg(animal, [(1.95, low - 0.10), (1.45, low - 0.06)], [0.17, 0.16],
+             (1.28, low - 0.06, 0.27, 0.17), pattern)
     thick = 0.21 + 0.04 * width
     for side in (1, -1):
         x0 = side * 0.42 - 0.10
-        draw_leg(
-            animal,
-            [(x0 * 0.9, 1.10), (x0, low - 0.1)],
-            [thick, thick],
-            (x0, low - 0.03, thick * 1.25, thick),
-            (1, 1 / low),
-            melt=(0.95, 1.65),
-        )
+        draw_leg(animal, [(x0 * .9, 1.10), (x0, low - 0.1)], [thick, thick],
+                 (x0, low - 0.03, thick * 1.25, thick), (1, 1 / low),
+                 melt=(0.95, 1.65))
 
 # %% ../../nbs/paperpets/body.ipynb #body-026
-def draw_curled(animal: Animal):
+def draw_curled(animal:Animal):
     "An animal curled up asleep; the head comes to lie on its paws."
     breed, hair = animal.breed, fluff(animal)
-    width = breed.body_w**0.5
+    width = breed.body_w ** .5
 
     def distance(x, y):
         back = ellipse(x, y, 1.40, 0.20, 1.80 + hair, 1.08 * width + hair)
-        return smooth_union(back, ellipse(x, y, 0.15, 0.55, 1.0 + hair, 0.70 + hair * 0.5), 0.3)
+        return smooth_union(back, ellipse(x, y, 0.15, 0.55, 1.0 + hair, 0.70 + hair * .5), 0.3)
 
     def paint(x, y, depth, fur):
         round_back = np.hypot((x - 1.3) * 0.5, (y - 0.9) * 0.75)
-        return animal.coat.paint_body(
-            x, y, torso=(ramp(0.1, 0.8, round_back), ramp(-0.9, 1.4, y) * 0.8)
-        )
+        return animal.coat.paint_body(x, y,
+                                      torso=(ramp(0.1, 0.8, round_back), ramp(-0.9, 1.4, y) * 0.8))
 
-    lay_part(
-        animal.canvas,
-        animal.body_frame,
-        (-1.2 - hair, -1.3 - hair, 3.6 + hair, 1.7 + hair),
-        distance,
-        paint,
-        bevel=1.0,
-        shadow=0.35,
-        **body_style(animal),
-    )
-    draw_leg(
-        animal,
-        [(2.25, 0.55), (1.85, 0.80)],
-        [0.62 * width + hair * 0.4, 0.48],
-        torso=(0.4, 0.6),
-        melt=(-0.15, 0.45),
-    )
-    draw_leg(
-        animal, [(1.95, 1.10), (1.45, 1.12)], [0.18, 0.17], (1.28, 1.12, 0.27, 0.18), (0.4, 0.6)
-    )
+    lay_part(animal.canvas, animal.body_frame, (-1.2 - hair, -1.3 - hair, 3.6 + hair, 1.7 + hair),
+             distance, paint, bevel=1.0,
+             shadow=0.35, **body_style(animal))
+    draw_leg(animal, [(2.25, 0.55), (1.85, 0.80)], [0.62 * width + hair * .4, 0.48],
+             torso=(0.4, 0.6), melt=(-0.15, 0.45))
+    draw_leg(animal, [(1.95, 1.10), (1.45, 1.12)], [0.18, 0.17], (1.28, 1.12, 0.27, 0.18),
+             (0.4, 0.6))
     draw_tail(animal)
     for x0 in (0.55, -0.25):
-        draw_leg(
-            animal,
-            [(x0 + 0.5, 0.95), (x0, 1.05)],
-            [0.22, 0.21],
-            (x0 - 0.12, 1.08, 0.30, 0.19),
-            (0.4, 0.6),
-        )
+        draw_leg(animal, [(x0 + 0.5, 0.95), (x0, 1.05)], [0.22, 0.21],
+                 (x0 - 0.12, 1.08, 0.30, 0.19), (0.4, 0.6))
 
 # %% ../../nbs/paperpets/body.ipynb #body-028
-DRAW_BODY = dict(
-    bust=draw_sitting,
-    sit=draw_sitting,
-    stand=draw_standing,
-    lie=draw_lying,
-    curled=draw_curled,
-    sit_side=draw_sitting_side,
-    sit_back=draw_sitting_back,
-)
+DRAW_BODY = dict(bust=draw_sitting, sit=draw_sitting, stand=draw_standing, lie=draw_lying,
+                 curled=draw_curled,
+                 sit_side=draw_sitting_side, sit_back=draw_sitting_back)
 
-
-def draw_body(animal: Animal):
+def draw_body(animal:Animal):
     "Draw tail, torso and legs for the animal's pose, and its collar."
     DRAW_BODY[animal.pose.body](animal)
     if animal.pose.collar and animal.pose.view == "front" and animal.pose.body != "curled":
         draw_collar(animal)
 
 # %% ../../nbs/paperpets/body.ipynb #body-029
-def draw_collar(animal: Animal):
+def draw_collar(animal:Animal):
     "A collar with a tag, unless a mane, a beard or heavy jowls hide it."
     breed, hidden = animal.breed, animal.breed.ruff or animal.breed.beard or animal.breed.jowl > 0.6
     if hidden:
         return
-    half = 0.58 * breed.body_w**0.5 + dict(silky=0.12, medium=0.05, wiry=0.08).get(breed.coat, 0.02)
+    half = 0.58 * breed.body_w ** 0.5 + dict(silky=0.12, medium=0.05, wiry=0.08).get(breed.coat,
+                                                                                     0.02)
     top = 0.30 + 0.35 * breed.jowl
-    band = lambda x, y: np.maximum(
-        np.abs(y - top - 0.20 * (1 - (x * (1 / half)) ** 2)) - 0.075, np.abs(x) - half
-    )
-    lay_part(
-        animal.canvas,
-        animal.body_frame,
-        (-half, top - 0.2, half, top + 0.4),
-        band,
-        flat_paint(hex_rgb(animal.pose.collar)),
-        coat="none",
-        bevel=0.07,
-        shadow=0.3,
-        reach=0.06,
-    )
-    lay_part(
-        animal.canvas,
-        animal.body_frame,
-        (-0.2, top + 0.1, 0.2, top + 0.6),
-        lambda x, y: ellipse(x, y, 0.02, top + 0.36, 0.095, 0.095),
-        flat_paint(hex_rgb("#e8c860")),
-        coat="none",
-        bevel=0.08,
-        reach=0.05,
-        gloss=0.5,
-    )
+    band = lambda x, y: np.maximum(np.abs(y - top - 0.20 * (1 - (x * (1 / half)) ** 2)) - 0.075,
+                                   np.abs(x) - half)
+    lay_part(animal.canvas, animal.body_frame, (-half, top - .2, half, top + .4), band,
+             flat_paint(hex_rgb(animal.pose.collar)),
+             coat="none", bevel=0.07, shadow=0.3, reach=0.06)
+    lay_part(animal.canvas, animal.body_frame, (-.2, top + .1, .2, top + .6), lambda x,
+             y: ellipse(x, y, 0.02, top + 0.36, 0.095, 0.095),
+             flat_paint(hex_rgb("#e8c860")), coat="none", bevel=0.08, reach=0.05, gloss=0.5)

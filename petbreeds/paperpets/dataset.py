@@ -49,26 +49,13 @@ BREED_ID = {
 }
 
 # %% ../../nbs/paperpets/dataset.ipynb #8648cae5
-# The real shares.
-COMMON_SIZES = {
-    (500, 375): 0.22,
-    (500, 333): 0.14,
-    (300, 225): 0.06,
-    (333, 500): 0.06,
-    (375, 500): 0.05,
-}
-# The shares of the tail.
-LONG_SIDES = {
-    500: 0.66,
-    300: 0.17,
-    480: 0.06,
-    450: 0.03,
-    400: 0.03,
-    350: 0.02,
-    200: 0.02,
-    800: 0.01,
-}
-RATIO_QUANTILES = (1.0, 1.07, 1.2, 1.33, 1.36, 1.49, 1.5, 1.6, 1.78)  # long / short, in the tail
+COMMON_SIZES = {(500, 375): 0.22, (500, 333): 0.14, (300, 225): 0.06, (333, 500): 0.06,
+                (375, 500): 0.05}  # the real shares
+LONG_SIDES = {500: 0.66, 300: 0.17, 480: 0.06, 450: 0.03, 400: 0.03, 350: 0.02, 200: 0.02,
+              800: 0.01}       # of the tail
+# long / short, in the tail
+RATIO_QUANTILES = (1.0, 1.07, 1.2, 1.33, 1.36, 1.49, 1.5, 1.6, 1.78)
+
 
 # %% ../../nbs/paperpets/dataset.ipynb #26c3eb58
 def picture_size(
@@ -117,24 +104,12 @@ class Entry:
         return found + [f"annotations/xmls/{self.name}.xml"] * (self.part == "trainval")
 
 # %% ../../nbs/paperpets/dataset.ipynb #b456a039
-FAULTS = {
-    "beagle_116": "cut",
-    "chihuahua_121": "gap",
-    **dict.fromkeys(
-        ["Abyssinian_5", "Egyptian_Mau_14", "Egyptian_Mau_156", "Egyptian_Mau_186"], "png"
-    ),
-    **dict.fromkeys(
-        [
-            "Abyssinian_34",
-            "Egyptian_Mau_139",
-            "Egyptian_Mau_145",
-            "Egyptian_Mau_167",
-            "Egyptian_Mau_177",
-            "Egyptian_Mau_191",
-        ],
-        "gif",
-    ),
-}
+FAULTS = {"beagle_116": "cut", "chihuahua_121": "gap",
+          **dict.fromkeys(["Abyssinian_5", "Egyptian_Mau_14", "Egyptian_Mau_156",
+                           "Egyptian_Mau_186"], "png"),
+          **dict.fromkeys(["Abyssinian_34", "Egyptian_Mau_139", "Egyptian_Mau_145",
+                           "Egyptian_Mau_167",
+                           "Egyptian_Mau_177", "Egyptian_Mau_191"], "gif")}
 STRAY_FILES = [f"images/Abyssinian_{n}.mat" for n in (100, 101, 102)]
 
 # %% ../../nbs/paperpets/dataset.ipynb #07d6aa25
@@ -161,28 +136,19 @@ def set_entries(
     return entries
 
 # %% ../../nbs/paperpets/dataset.ipynb #69dbb5d3
-def head_xml(
-    entry: Entry,  # the picture's entry
-    size: tuple,  # width, height in pixels
-    head: tuple,  # x0, y0, x1, y1 in pixels, from 0, the far end excluded
-) -> bytes:  # PASCAL VOC annotation, UTF-8
+def head_xml(entry: Entry,  # the picture's entry
+             size: tuple,  # width, height in pixels
+             head: tuple,  # x0, y0, x1, y1 in pixels, from 0, the far end excluded
+            ) -> bytes:  # PASCAL VOC annotation, UTF-8
     "The head box of one picture in the form of PASCAL VOC."
     x0, y0, x1, y1 = head
     cut_off = x0 <= 0 or y0 <= 0 or x1 >= size[0] or y1 >= size[1]
-    tree = {
-        "folder": "images",
-        "filename": f"{entry.name}.jpg",
-        "source": {"database": "PaperPets", "image": "drawn"},
-        "size": {"width": size[0], "height": size[1], "depth": 3},
-        "segmented": 1,
-        "object": {
-            "name": BREEDS[entry.breed].species,
-            "pose": "Unspecified",
-            "truncated": int(cut_off),
-            "difficult": 0,
-            "bndbox": {"xmin": x0 + 1, "ymin": y0 + 1, "xmax": x1, "ymax": y1},
-        },
-    }
+    tree = {"folder": "images", "filename": f"{entry.name}.jpg",
+            "source": {"database": "PaperPets", "image": "drawn"},
+            "size": {"width": size[0], "height": size[1], "depth": 3}, "segmented": 1,
+            "object": {"name": BREEDS[entry.breed].species, "pose": "Unspecified",
+                       "truncated": int(cut_off), "difficult": 0,
+                       "bndbox": {"xmin": x0 + 1, "ymin": y0 + 1, "xmax": x1, "ymax": y1}}}
     root = ET.Element("annotation")
     _add_children(root, tree)
     ET.indent(root)
@@ -192,10 +158,8 @@ def head_xml(
 def _add_children(parent, tree):
     for tag, value in tree.items():
         child = ET.SubElement(parent, tag)
-        if isinstance(value, dict):
-            _add_children(child, value)
-        else:
-            child.text = str(value)
+        if isinstance(value, dict): _add_children(child, value)
+        else: child.text = str(value)
 
 # %% ../../nbs/paperpets/dataset.ipynb #46e3b2ae
 def _write(path, data, scratch):
@@ -388,41 +352,26 @@ def in_processes(
 # %% ../../nbs/paperpets/dataset.ipynb #d45d4d40
 class _NotebookLine:
     "A line under a cell that a progress bar may write again and again, and wipe."
-
-    def __init__(self):
-        self.handle = None
-
-    def flush(self):
-        pass
+    def __init__(self): self.handle = None
+    def flush(self): pass
 
     def write(self, text):
         from IPython.display import display
-
         bundle, text = {"text/plain": text.strip()}, text.strip()
-        if self.handle:
-            self.handle.update(bundle, raw=True)
-        elif text:
-            self.handle = display(bundle, raw=True, display_id=True)
+        if self.handle: self.handle.update(bundle, raw=True)
+        elif text: self.handle = display(bundle, raw=True, display_id=True)
 
 
-def watched(
-    done,  # anything to go through
-    total: int,  # how many it will give
-    desc: str = "drawing",  # what the bar says
-    unit: str = " pictures",  # of what
-):  # generator: what `done` gives
+def watched(done,  # anything to go through
+            total: int,  # how many it will give
+            desc: str = "drawing",  # what the bar says
+            unit: str = " pictures",  # of what
+           ):  # generator: what `done` gives
     "Pass on what `done` gives, with a progress bar if somebody can see one."
     notebook = "IPython" in sys.modules and hasattr(sys.modules["IPython"].get_ipython(), "kernel")
-    yield from tqdm(
-        done,
-        total=total,
-        desc=desc,
-        unit=unit,
-        delay=2,
-        leave=False,
-        file=_NotebookLine() if notebook else sys.stderr,
-        disable=not (notebook or sys.stderr.isatty()),
-    )
+    unseen = {} if notebook or sys.stderr.isatty() else {"disable": True}  # {}: as TQDM_DISABLE says
+    yield from tqdm(done, total=total, desc=desc, unit=unit, delay=2, leave=False,
+                    file=_NotebookLine() if notebook else sys.stderr, **unseen)
 
 # %% ../../nbs/paperpets/dataset.ipynb #487bcf06
 def cores() -> int:
@@ -447,27 +396,19 @@ def _draw_all(dest, entries, made_from, workers):
         pass
 
 # %% ../../nbs/paperpets/dataset.ipynb #d898f5cc
-LIST_HEADER = [
-    "#Image CLASS-ID SPECIES BREED ID",
-    "#ID: 1:37 Class ids",
-    "#SPECIES: 1:Cat 2:Dog",
-    "#BREED ID: 1-12:Cat 1-25:Dog",
-    "#Names of cats start with a capital,",
-    "#names of dogs with a small letter",
-]
-# A valid header, as MATLAB 5 writes it.
+LIST_HEADER = ["#Image CLASS-ID SPECIES BREED ID", "#ID: 1:37 Class ids", "#SPECIES: 1:Cat 2:Dog",
+               "#BREED ID: 1-12:Cat 1-25:Dog",
+               "#Names of cats start with a capital,", "#names of dogs with a small letter"]
+# a valid header, as MATLAB 5 writes it
 EMPTY_MAT = b"MATLAB 5.0 MAT-file, nothing in it".ljust(124) + b"\x00\x01IM"
 
 
 def set_fingerprint(path) -> str:  # 64 hexadecimal digits
     "SHA-256 over the names and contents of all files in `images/` and `annotations/`."
     digest = hashlib.sha256()
-    found = [
-        p
-        for folder in ("images", "annotations")
-        for p in (Path(path) / folder).rglob("*")
-        if p.is_file()
-    ]
+    found = [p for folder in ("images",
+                              "annotations") for p in (Path(path) / folder).rglob("*")
+             if p.is_file()]
     for name, file in sorted((file.relative_to(path).as_posix(), file) for file in found):
         digest.update(f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
@@ -479,19 +420,13 @@ def _finish(dest, made_from):
     lists = {part: [e.line for e in entries if e.part == part] for part in ("trainval", "test")}
     lists["list"] = LIST_HEADER + [e.line for e in entries if e.part]
     for name, lines in lists.items():
-        _write(
-            dest / "annotations" / f"{name}.txt",
-            "".join(f"{line}\n" for line in lines).encode(),
-            dest / "unfinished",
-        )
+        _write(dest / "annotations" / f"{name}.txt",
+               "".join(f"{line}\n" for line in lines).encode(), dest / "unfinished")
     for name in STRAY_FILES * made_from["dirty"]:
         _write(dest / name, EMPTY_MAT, dest / "unfinished")
     manifest = dict(recipe=made_from, pictures=len(entries), fingerprint=set_fingerprint(dest))
-    _write(
-        dest / "paperpets.json",
-        json.dumps(manifest, indent=1).encode() + b"\n",
-        dest / "unfinished",
-    )
+    _write(dest / "paperpets.json", json.dumps(manifest, indent=1).encode() + b"\n",
+           dest / "unfinished")
 
 # %% ../../nbs/paperpets/dataset.ipynb #7de6e28d
 def _lock_for(dest):

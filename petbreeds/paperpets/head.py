@@ -61,19 +61,13 @@ def muzzle_distance(animal: Animal, x, y):
 # %% ../../nbs/paperpets/head.ipynb #head-009
 PUFF = dict(fluffy=0.05, long=0.03)  # how much hair adds to the outline of a head
 
-
-def skull_distance(animal: Animal, x, y):
+def skull_distance(animal:Animal, x, y):
     "Distance to the skull with its cheeks, without the muzzle."
     breed, hair = animal.breed, PUFF.get(animal.breed.coat, 0.0)
     skull = ellipse(x, y, 0, -0.06, breed.head_w * 0.96 + hair, breed.head_h + hair)
-    cheeks = ellipse(
-        np.abs(x - animal.turn * 0.06),
-        y,
-        breed.head_w * 0.52,
-        breed.head_h * breed.cheek_y,
-        breed.cheek + hair,
-        breed.cheek * 0.95 + hair,
-    )
+    cheeks = ellipse(np.abs(x - animal.turn * 0.06), y, breed.head_w * 0.52,
+                     breed.head_h * breed.cheek_y,
+                     breed.cheek + hair, breed.cheek * 0.95 + hair)
     return smooth_union(skull, cheeks, 0.22)
 
 # %% ../../nbs/paperpets/head.ipynb #head-012
@@ -111,7 +105,7 @@ def face_relief(animal: Animal, muzzle, across, down):
     return height
 
 # %% ../../nbs/paperpets/head.ipynb #head-014
-def draw_skull(animal: Animal):
+def draw_skull(animal:Animal):
     "Lay down skull, cheeks and muzzle as one furred part, with the marks of the coat."
     breed, seen = animal.breed, {}
 
@@ -126,48 +120,24 @@ def draw_skull(animal: Animal):
             colour *= 1 - 0.13 * breed.wrinkle * ramp(0.3, 1.0, -wave) * strength
         return colour
 
-    side = (
-        max(
-            breed.head_w,
-            abs(animal.nose_x) + breed.muzzle_w * 1.2,
-            breed.head_w * 0.52 + breed.cheek,
-        )
-        + 0.25
-    )
-    bottom = (
-        max(
-            breed.head_h,
-            animal.nose_y + 0.6 + 0.4 * breed.jowl + 0.2 * animal.pose.mouth,
-            breed.head_h * breed.cheek_y + breed.cheek,
-        )
-        + 0.2
-    )
-    lay_part(
-        animal.canvas,
-        animal.head_frame,
-        (-side, -breed.head_h - 0.3, side, bottom),
-        distance,
-        paint,
-        bump=lambda x, y: face_relief(animal, seen["muzzle"], *seen["face"]),
-        centre=(animal.nose_x * 0.8, animal.nose_y * 0.55 + animal.bridge_y * 0.45),
-        **skull_style(animal),
-    )
+    side = max(breed.head_w, abs(animal.nose_x) + breed.muzzle_w * 1.2,
+               breed.head_w * 0.52 + breed.cheek) + 0.25
+    bottom = max(breed.head_h, animal.nose_y + 0.6 + 0.4 * breed.jowl + 0.2 * animal.pose.mouth,
+                 breed.head_h * breed.cheek_y + breed.cheek) + 0.2
+    lay_part(animal.canvas, animal.head_frame, (-side, -breed.head_h - 0.3, side, bottom), distance,
+             paint,
+             bump=lambda x, y: face_relief(animal, seen["muzzle"], *seen["face"]),
+             centre=(animal.nose_x * .8, animal.nose_y * .55 + animal.bridge_y * .45),
+             **skull_style(animal))
 
 # %% ../../nbs/paperpets/head.ipynb #head-015
-def skull_style(animal: Animal) -> dict:
+def skull_style(animal:Animal)->dict:
     "How `lay_part` is to finish a head, from whichever side."
     hair = animal.breed.coat
-    return dict(
-        coat=hair,
-        wave=animal.breed.wave * 0.5,
-        bevel=0.62,
-        shadow=0.45,
-        reach=0.16,
-        head=True,
-        off=animal.texture,
-        relief=0.55 if hair in ("fluffy", "long") else 0.8,
-        gloss=0.25 if animal.is_dark and hair in ("short", "none") else 0.0,
-    )
+    return dict(coat=hair, wave=animal.breed.wave * 0.5, bevel=0.62, shadow=0.45, reach=0.16,
+                head=True,
+                off=animal.texture, relief=0.55 if hair in ("fluffy", "long") else 0.8,
+                gloss=0.25 if animal.is_dark and hair in ("short", "none") else 0.0)
 
 # %% ../../nbs/paperpets/head.ipynb #head-018
 @dataclass
@@ -261,35 +231,18 @@ def draw_pricked_ear(animal: Animal, ear: Ear, frame=None):
         draw_ear_inside(animal, ear, frame, box, dict(style, rag=rag * 0.7))
 
 # %% ../../nbs/paperpets/head.ipynb #head-022
-def draw_tuft(animal: Animal, ear: Ear, frame):
+def draw_tuft(animal:Animal, ear:Ear, frame):
     "The lynx tuft on the tip of an ear."
     right, up = math.sin(ear.angle), math.cos(ear.angle)
     x0, y0 = ear.x + right * ear.length, ear.y - up * ear.length
     dark = animal.coat.pal[animal.breed.ear_tip or "b"] * 0.7
-    lay_part(
-        animal.canvas,
-        frame,
-        (x0 - 0.3, y0 - 0.4, x0 + 0.3, y0 + 0.3),
-        lambda x, y: capsule(
-            x,
-            y,
-            x0 - right * 0.1,
-            y0 + up * 0.1,
-            x0 + right * 0.26 + ear.side * 0.02,
-            y0 - up * 0.26,
-            0.06,
-            0.008,
-        ),
-        flat_paint(dark),
-        coat="wiry",
-        rag=0.01,
-        shadow=0,
-        bevel=0.05,
-        head=True,
-    )
+    lay_part(animal.canvas, frame, (x0 - .3, y0 - .4, x0 + .3, y0 + .3),
+             lambda x,
+             y: capsule(x, y, x0 - right * .1, y0 + up * .1, x0 + right * .26 + ear.side * .02,
+                        y0 - up * .26, .06, .008),
+             flat_paint(dark), coat="wiry", rag=0.01, shadow=0, bevel=.05, head=True)
 
-
-def draw_ear_inside(animal: Animal, ear: Ear, frame, box, style):
+def draw_ear_inside(animal:Animal, ear:Ear, frame, box, style):
     "The skin inside an upright ear, with pale hair growing over it in longer coats."
     breed, shift = animal.breed, ear.side * -0.02 + animal.turn * 0.05
     skin = flat_paint(hex_rgb(breed.inner_colour))
@@ -298,25 +251,13 @@ def draw_ear_inside(animal: Animal, ear: Ear, frame, box, style):
         colour = skin(x, y, depth, fur) * (0.72 + 0.36 * ramp(0.0, -ear.width * 0.5, depth))
         if breed.coat in ("long", "fluffy", "medium"):
             low = ramp(ear.y - 0.6 * ear.length, ear.y - 0.1 * ear.length, y)
-            blend(
-                colour,
-                animal.coat.pal[breed.ear_colour] * 0.5 + 0.5,
-                ramp(0.1, 0.9, fur + low * 1.2 - 0.6) * 0.7,
-            )
+            blend(colour, animal.coat.pal[breed.ear_colour] * 0.5 + 0.5,
+                  ramp(0.1, 0.9, fur + low * 1.2 - 0.6) * 0.7)
         return colour
 
-    lay_part(
-        animal.canvas,
-        frame,
-        box,
-        lambda x, y: pricked_distance(
-            ear, breed.ear_round, x - shift, y, 0.76, 0.62, 0.06 * ear.length
-        ),
-        paint,
-        bevel=0.10,
-        shadow=0,
-        **style,
-    )
+    lay_part(animal.canvas, frame, box, lambda x,
+             y: pricked_distance(ear, breed.ear_round, x - shift, y, 0.76, 0.62, 0.06 * ear.length),
+             paint, bevel=0.10, shadow=0, **style)
 
 # %% ../../nbs/paperpets/head.ipynb #head-024
 def hanging_distance(ear: Ear, bend: float, x, y):
@@ -332,7 +273,7 @@ def hanging_distance(ear: Ear, bend: float, x, y):
     return np.where(along < 0, np.hypot(across, along * ear.length) - ear.width * 0.58, edge)
 
 # %% ../../nbs/paperpets/head.ipynb #head-025
-def draw_hanging_ear(animal: Animal, ear: Ear, frame=None):
+def draw_hanging_ear(animal:Animal, ear:Ear, frame=None):
     "A hanging ear. Long ones lie behind the muzzle, so that it stays in view."
     breed, long = animal.breed, animal.breed.ear == "longdrop"
     shade = 0.86 if breed.ear_colour == "a" else 1.0
@@ -344,27 +285,16 @@ def draw_hanging_ear(animal: Animal, ear: Ear, frame=None):
         return np.maximum(edge, -muzzle_distance(animal, x, y)) if long and frame is None else edge
 
     def paint(x, y, depth, fur):
-        return tint(x, y, depth, fur) * (
-            1.04 - 0.18 * ramp(ear.y + ear.length * 0.4, ear.y + ear.length, y)
-        )
+        return tint(x, y, depth,
+                    fur) * (1.04 - 0.18 * ramp(ear.y + ear.length * .4, ear.y + ear.length, y))
 
     side = ear.width + 0.65
-    lay_part(
-        animal.canvas,
-        frame or animal.head_frame,
-        (ear.x - side, ear.y - ear.width, ear.x + side, ear.y + ear.length + 0.2),
-        distance,
-        paint,
-        coat=coat,
-        wave=breed.wave,
-        centre=(ear.x * 0.6, ear.y - 0.9),
-        bevel=0.20,
-        shadow=0.42,
-        reach=0.13,
-        head=True,
-        off=animal.texture + 13 + ear.side,
-        rag=RAG[coat] * (1.2 if coat in ("long", "silky") else 0.8),
-    )
+    lay_part(animal.canvas, frame or animal.head_frame,
+             (ear.x - side, ear.y - ear.width, ear.x + side, ear.y + ear.length + 0.2),
+             distance, paint, coat=coat, wave=breed.wave, centre=(ear.x * .6, ear.y - 0.9),
+             bevel=0.20, shadow=0.42, reach=0.13,
+             head=True, off=animal.texture + 13 + ear.side,
+             rag=RAG[coat] * (1.2 if coat in ("long", "silky") else 0.8))
 
 # %% ../../nbs/paperpets/head.ipynb #head-027
 def folded_distance(ear: Ear, roundness: float, x, y, shrink=1.0, narrow=1.0):
@@ -490,7 +420,7 @@ def iris_colours(animal: Animal, eye: Eye, x, y):
     return np.clip(colour, 0, 1), radius - size
 
 # %% ../../nbs/paperpets/head.ipynb #head-034
-def draw_eye(animal: Animal, eye: Eye, frame=None):
+def draw_eye(animal:Animal, eye:Eye, frame=None):
     "One eye: rim, white, iris, pupil and highlights; a curved line if it is shut."
     breed, canvas, frame = animal.breed, animal.canvas, frame or animal.head_frame
     rim = hex_rgb("#060506" if animal.is_dark else "#1c1413")
@@ -498,22 +428,13 @@ def draw_eye(animal: Animal, eye: Eye, frame=None):
     box = eye.x - half, eye.y - half, eye.x + half, eye.y + half
     if animal.pose.lid > 0.9:
         return draw_shut_eye(animal, eye, frame, rim)
-    dab(
-        canvas,
-        frame,
-        box,
-        lambda x, y: (
-            eye_distance(eye, breed.eye, x, y, 1.2 if breed.species == "cat" else 1.12) - 0.010
-        ),
-        rim,
-        0.92,
-        1.3,
-    )
+    dab(canvas, frame, box, lambda x,
+        y: eye_distance(eye, breed.eye, x, y, 1.2 if breed.species == "cat" else 1.12) - 0.010, rim,
+        0.92, 1.3)
     if breed.eye == "droopy":
-        red = lambda x, y: np.maximum(
-            ellipse(x, y, eye.x, eye.y + eye.height * 0.75, eye.width * 0.8, eye.height * 0.42),
-            -eye_distance(eye, breed.eye, x, y),
-        )
+        red = lambda x, y: np.maximum(ellipse(x, y, eye.x, eye.y + eye.height * .75, eye.width * .8,
+                                              eye.height * .42),
+                                      -eye_distance(eye, breed.eye, x, y))
         dab(canvas, frame, box, red, hex_rgb("#a8605a"), 0.45)
     if breed.species == "dog":
         dab(canvas, frame, box, lambda x, y: eye_distance(eye, breed.eye, x, y), hex_rgb("#d9cdc0"))
@@ -521,40 +442,25 @@ def draw_eye(animal: Animal, eye: Eye, frame=None):
     if found:
         window, x, y = found
         colour, edge = iris_colours(animal, eye, x, y)
-        cover = np.clip(
-            0.5 - np.maximum(eye_distance(eye, breed.eye, x, y), edge) * frame.scale, 0, 1
-        )
+        cover = np.clip(0.5 - np.maximum(eye_distance(eye, breed.eye, x, y), edge) * frame.scale, 0,
+                        1)
         under = canvas.rgb[(slice(None),) + window]
         under += (colour - under) * cover
     draw_highlights(animal, eye, frame, box)
 
 # %% ../../nbs/paperpets/head.ipynb #head-035
-def draw_highlights(animal: Animal, eye: Eye, frame, box):
+def draw_highlights(animal:Animal, eye:Eye, frame, box):
     "Two reflections: the window above, and faintly the ground below."
     gaze, size = animal.pose.gaze, 0.26 * animal.breed.eye_size
     x0, y0 = eye.x + gaze[0] * eye.width * 0.22, eye.y + gaze[1] * eye.height * 0.2
     white = hex_rgb("#ffffff")
-    dab(
-        animal.canvas,
-        frame,
-        box,
-        lambda x, y: np.hypot(x - (x0 - 0.3 * eye.width), y - (y0 - 0.36 * eye.height)) - size,
-        white,
-        0.95,
-    )
-    dab(
-        animal.canvas,
-        frame,
-        box,
-        lambda x, y: (
-            np.hypot(x - (x0 + 0.32 * eye.width), y - (y0 + 0.38 * eye.height)) - size * 0.5
-        ),
-        white,
-        0.5,
-    )
+    dab(animal.canvas, frame, box, lambda x,
+        y: np.hypot(x - (x0 - .3 * eye.width), y - (y0 - .36 * eye.height)) - size, white, 0.95)
+    dab(animal.canvas, frame, box, lambda x,
+        y: np.hypot(x - (x0 + .32 * eye.width), y - (y0 + .38 * eye.height)) - size * .5, white,
+        0.5)
 
-
-def draw_shut_eye(animal: Animal, eye: Eye, frame, ink):
+def draw_shut_eye(animal:Animal, eye:Eye, frame, ink):
     "The line of a closed lid, sagging in the middle."
     width, sag = eye.width * 1.15, eye.width * 0.45
     ink = hex_rgb("#8f8790") if animal.is_dark else ink
@@ -562,16 +468,8 @@ def draw_shut_eye(animal: Animal, eye: Eye, frame, ink):
     def distance(x, y):
         x, y = eye.inside(x, y)
         return np.maximum(np.abs(y - sag * (1 - (x * (1 / width)) ** 2)) - 0.028, np.abs(x) - width)
-
-    dab(
-        animal.canvas,
-        frame,
-        (eye.x - width, eye.y - width, eye.x + width, eye.y + width),
-        distance,
-        ink,
-        0.9,
-        1.3,
-    )
+    dab(animal.canvas, frame, (eye.x - width, eye.y - width, eye.x + width, eye.y + width),
+        distance, ink, 0.9, 1.3)
 
 # %% ../../nbs/paperpets/head.ipynb #head-037
 def draw_mouth(animal: Animal):
@@ -731,7 +629,7 @@ def draw_nose(animal: Animal):
     )
 
 # %% ../../nbs/paperpets/head.ipynb #head-040
-def draw_whiskers(animal: Animal):
+def draw_whiskers(animal:Animal):
     "A cat's whiskers, three to a side."
     breed = animal.breed
     if breed.coat == "none" or breed.species == "dog":
@@ -740,21 +638,13 @@ def draw_whiskers(animal: Animal):
     for side in (-1, 1):
         for row in range(3):
             x0, y0 = animal.nose_x + side * breed.muzzle_w * 0.62, animal.nose_y + 0.16 + 0.07 * row
-            length = (0.78 + 0.05 * float(animal.coat.v[4 + row])) * (
-                1 - 0.35 * max(0, animal.turn * side)
-            )
+            length = (0.78 + 0.05 * float(animal.coat.v[4 + row])) * (1 - 0.35 * max(0,
+                                                                                     animal.turn
+                                                                                     * side))
             rise = (-0.16 + 0.20 * row) * side
-            draw_curve(
-                animal.canvas,
-                animal.head_frame,
-                x0,
-                x0 + side * length,
-                lambda x: y0 + rise * (x - x0) + 0.30 * (x - x0) ** 2,
-                lambda x: rise + 0.60 * (x - x0),
-                0.006,
-                tint,
-                0.75,
-            )
+            draw_curve(animal.canvas, animal.head_frame, x0, x0 + side * length,
+                       lambda x: y0 + rise * (x - x0) + 0.30 * (x - x0) ** 2,
+                       lambda x: rise + 0.60 * (x - x0), 0.006, tint, 0.75)
 
 # %% ../../nbs/paperpets/head.ipynb #head-042
 def draw_ruff(animal: Animal, frame=None):
@@ -795,7 +685,7 @@ def draw_ruff(animal: Animal, frame=None):
     )
 
 # %% ../../nbs/paperpets/head.ipynb #head-043
-def draw_curtain(animal: Animal):
+def draw_curtain(animal:Animal):
     "Long hair parted on the skull and falling on both sides."
     breed, size = animal.breed, animal.breed.curtain
     tint = flat_paint(animal.coat.pal[breed.curtain_colour])
@@ -805,32 +695,23 @@ def draw_curtain(animal: Animal):
         end_x, end_y = side * breed.head_w * (1.10 + 0.10 * size), breed.head_h * 0.1 + 0.95 * size
 
         def distance(x, y):
-            upper = capsule(x, y, part_x, part_y, bend_x, bend_y, 0.08, 0.20 + 0.05 * size)
-            return smooth_union(
-                upper, capsule(x, y, bend_x, bend_y, end_x, end_y, 0.24 + 0.07 * size, 0.09), 0.18
-            )
+            upper = capsule(x, y, part_x, part_y, bend_x, bend_y, 0.08, 0.20 + .05 * size)
+            return smooth_union(upper,
+                                capsule(x, y, bend_x, bend_y, end_x, end_y, 0.24 + 0.07 * size,
+                                        0.09), 0.18)
 
-        left, right = min(part_x, bend_x, end_x) - 0.45, max(part_x, bend_x, end_x) + 0.45
-        lay_part(
-            animal.canvas,
-            animal.head_frame,
-            (left, part_y - 0.3, right, end_y + 0.45),
-            distance,
-            lambda x, y, depth, fur: tint(x, y, depth, fur) * (1.06 - 0.22 * ramp(0.2, end_y, y)),
-            coat="silky",
-            wave=breed.wave,
-            centre=(part_x - side * 1.2, part_y - 0.9),
-            bevel=0.22,
-            shadow=0.35,
-            reach=0.12,
-            head=True,
-            fade=lambda x, y: ramp(end_y + 0.20, end_y - 0.25, y),
-            off=animal.texture + 17 + side,
-            rag=0.05,
-        )
+        left, right = min(part_x, bend_x, end_x) - .45, max(part_x, bend_x, end_x) + .45
+        lay_part(animal.canvas, animal.head_frame, (left, part_y - .3, right, end_y + .45),
+                 distance,
+                 lambda x, y, depth,
+                 fur: tint(x, y, depth, fur) * (1.06 - 0.22 * ramp(0.2, end_y, y)),
+                 coat="silky", wave=breed.wave, centre=(part_x - side * 1.2, part_y - 0.9),
+                 bevel=0.22, shadow=0.35, reach=.12, head=True,
+                 fade=lambda x, y: ramp(end_y + 0.20, end_y - 0.25, y),
+                 off=animal.texture + 17 + side, rag=0.05)
 
 # %% ../../nbs/paperpets/head.ipynb #head-044
-def draw_beard(animal: Animal):
+def draw_beard(animal:Animal):
     "A beard over pads and chin, and the line of the mouth in it."
     breed, size, width = animal.breed, animal.breed.beard, animal.breed.muzzle_w
     if not size:
@@ -838,128 +719,61 @@ def draw_beard(animal: Animal):
     x0, y0, tint = animal.nose_x, animal.nose_y, flat_paint(animal.coat.pal[breed.beard_colour])
 
     def distance(x, y):
-        sides = ellipse(
-            np.abs(x - x0),
-            y,
-            width * 0.55,
-            y0 + 0.30 + 0.12 * size,
-            width * (0.45 + 0.22 * size),
-            0.26 + 0.26 * size,
-        )
-        return smooth_union(
-            sides, ellipse(x, y, x0, y0 + 0.52 + 0.1 * size, width * 0.5, 0.2 + 0.28 * size), 0.12
-        )
+        sides = ellipse(np.abs(x - x0), y, width * 0.55, y0 + 0.30 + 0.12 * size,
+                        width * (0.45 + 0.22 * size), 0.26 + 0.26 * size)
+        return smooth_union(sides,
+                            ellipse(x, y, x0, y0 + 0.52 + 0.1 * size, width * 0.5,
+                                    0.2 + 0.28 * size), 0.12)
 
-    lay_part(
-        animal.canvas,
-        animal.head_frame,
-        (x0 - width * 1.6 - 0.2, y0 - 0.2, x0 + width * 1.6 + 0.2, y0 + 1.3),
-        distance,
-        lambda x, y, depth, fur: tint(x, y, depth, fur) * (1.05 - 0.15 * ramp(y0, y0 + 1.0, y)),
-        coat="wiry" if breed.coat == "wiry" else "silky",
-        wave=breed.wave,
-        centre=(x0, y0 - 0.35),
-        bevel=0.25,
-        shadow=0.35,
-        reach=0.10,
-        head=True,
-        off=animal.texture + 23,
-        rag=0.07,
-    )
-    mouth = lambda x, y: (
-        (np.abs(y - (y0 + 0.36) + (x - x0) ** 2 * 0.9) - 0.018)
-        + np.maximum(np.abs(x - x0) - width * 0.5, 0)
-    )
-    dab(
-        animal.canvas,
-        animal.head_frame,
-        (x0 - 0.5, y0, x0 + 0.5, y0 + 0.6),
-        mouth,
-        hex_rgb("#070607" if animal.is_dark else "#2a1a18"),
-        0.55,
-        1.5,
-    )
+    lay_part(animal.canvas, animal.head_frame,
+             (x0 - width * 1.6 - .2, y0 - .2, x0 + width * 1.6 + .2, y0 + 1.3), distance,
+             lambda x, y, depth,
+             fur: tint(x, y, depth, fur) * (1.05 - 0.15 * ramp(y0, y0 + 1.0, y)),
+             coat="wiry" if breed.coat == "wiry" else "silky", wave=breed.wave,
+             centre=(x0, y0 - 0.35), bevel=0.25,
+             shadow=0.35, reach=0.10, head=True, off=animal.texture + 23, rag=0.07)
+    mouth = lambda x, y: (np.abs(y - (y0 + 0.36) + (x - x0) ** 2 * 0.9)
+                          - 0.018) + np.maximum(np.abs(x - x0) - width * .5, 0)
+    dab(animal.canvas, animal.head_frame, (x0 - .5, y0, x0 + .5, y0 + .6), mouth,
+        hex_rgb("#070607" if animal.is_dark else "#2a1a18"), 0.55, 1.5)
 
 # %% ../../nbs/paperpets/head.ipynb #head-045
-def draw_brows(animal: Animal):
+def draw_brows(animal:Animal):
     "Bushy brows that hang over the eyes."
     breed, size = animal.breed, animal.breed.brows
     for side in (-1, 1) if size else ():
-        x0, y0 = animal.at(
-            side * breed.eye_x * breed.head_w * 0.92, (breed.eye_y - 0.18) * breed.head_h, 0.85
-        )
-        lay_part(
-            animal.canvas,
-            animal.head_frame,
-            (x0 - 0.6, y0 - 0.4, x0 + 0.6, y0 + 0.55),
-            lambda x, y: capsule(
-                x,
-                y,
-                x0 - side * 0.10,
-                y0 - 0.10,
-                x0 + side * 0.20,
-                y0 - 0.02 + 0.05 * size,
-                0.10 * size + 0.03,
-                0.06 * size + 0.02,
-            ),
-            flat_paint(animal.coat.pal[breed.brow_colour] * 1.06),
-            coat="medium",
-            centre=(x0, y0 - 0.9),
-            bevel=0.12,
-            shadow=0.35,
-            reach=0.07,
-            head=True,
-            rag=0.035,
-            off=animal.texture + 29 + side,
-        )
+        x0, y0 = animal.at(side * breed.eye_x * breed.head_w * 0.92,
+                           (breed.eye_y - 0.18) * breed.head_h, 0.85)
+        lay_part(animal.canvas, animal.head_frame, (x0 - .6, y0 - .4, x0 + .6, y0 + .55),
+                 lambda x,
+                 y: capsule(x, y, x0 - side * .10, y0 - 0.10, x0 + side * 0.20,
+                            y0 - 0.02 + .05 * size,
+                                      0.10 * size + .03, 0.06 * size + .02),
+                 flat_paint(animal.coat.pal[breed.brow_colour] * 1.06), coat="medium",
+                 centre=(x0, y0 - 0.9), bevel=.12, shadow=.35, reach=.07,
+                 head=True, rag=0.035, off=animal.texture + 29 + side)
 
 # %% ../../nbs/paperpets/head.ipynb #head-046
 RIBBONS = "#c8403c", "#3f78b8", "#d98ab0", "#e0b040"
 
-
-def draw_bow(animal: Animal):
+def draw_bow(animal:Animal):
     "A topknot tied with a ribbon; one owner in five leaves it off."
     if not animal.breed.bow or animal.coat.v[5] > 0.8:
         return
     x0, y0 = animal.at(0, -animal.breed.head_h * 0.80, 0.45)
     ribbon = hex_rgb(RIBBONS[int(abs(animal.coat.v[6]) * 2) % 4])
     lay = lambda half, distance, paint, **style: lay_part(
-        animal.canvas,
-        animal.head_frame,
-        (x0 - half, y0 - half * 1.3, x0 + half, y0 + half),
-        distance,
-        paint,
-        head=True,
-        **style,
-    )
-    lay(
-        0.5,
-        lambda x, y: smooth_union(
-            capsule(x, y, x0, y0, x0 + 0.02, y0 - 0.26, 0.09, 0.17),
-            capsule(x, y, x0 + 0.02, y0 - 0.26, x0 + 0.2, y0 - 0.1, 0.12, 0.05),
-            0.1,
-        ),
-        flat_paint(animal.coat.pal[animal.breed.curtain_colour]),
-        coat="silky",
-        centre=(x0, y0 + 0.1),
-        bevel=0.12,
-    )
-    lay(
-        0.4,
-        lambda x, y: capsule(np.abs(x - x0), y, 0.04, y0, 0.19, y0 - 0.03, 0.04, 0.115),
-        flat_paint(ribbon),
-        coat="none",
-        bevel=0.08,
-        reach=0.05,
-    )
-    lay(
-        0.2,
-        lambda x, y: ellipse(x, y, x0, y0, 0.065, 0.075),
-        flat_paint(ribbon * 0.8),
-        coat="none",
-        bevel=0.06,
-        reach=0.04,
-    )
+        animal.canvas, animal.head_frame, (x0 - half, y0 - half * 1.3, x0 + half, y0 + half),
+        distance, paint, head=True, **style)
+    lay(0.5, lambda x, y: smooth_union(capsule(x, y, x0, y0, x0 + .02, y0 - .26, .09, .17),
+                                       capsule(x, y, x0 + .02, y0 - .26, x0 + .2, y0 - .1, .12,
+                                               .05), .1),
+        flat_paint(animal.coat.pal[animal.breed.curtain_colour]), coat="silky",
+        centre=(x0, y0 + .1), bevel=.12)
+    lay(0.4, lambda x, y: capsule(np.abs(x - x0), y, .04, y0, .19, y0 - .03, .04, .115),
+        flat_paint(ribbon), coat="none", bevel=.08, reach=.05)
+    lay(0.2, lambda x, y: ellipse(x, y, x0, y0, .065, .075), flat_paint(ribbon * 0.8), coat="none",
+        bevel=.06, reach=.04)
 
 # %% ../../nbs/paperpets/head.ipynb #head-048
 def draw_head(animal: Animal):

@@ -162,30 +162,19 @@ def outline(
     return distance, coverage(distance, frame.scale / (soft * max(1.0, canvas.detail)))
 
 # %% ../../nbs/paperpets/light.ipynb #light-029
-def lay_part(
-    canvas,  # the picture
-    frame,  # where the animal lies in it
-    box,  # around the part, units
-    sdf,  # sdf(x, y) -> distance
-    paint,  # paint(x, y, distance, fur) -> (3, H, W)
-    *,
-    coat="short",  # the fur: kind of hair
-    centre=(0, 0),  # the fur, see `fur_field`
-    radial=True,  # the fur, see `fur_field`
-    wave=0.0,  # the fur, see `fur_field`
-    off=0.0,  # the fur, see `fur_field`
-    rag=None,  # the rim, see `outline`
-    soft=None,  # the rim, see `outline`
-    fade=None,  # fade(x, y) -> 0 where the part melts into what is under it
-    bevel=0.5,  # the volume: width of the rim
-    bump=None,  # the volume: bump(x, y) -> height to add
-    relief=1.0,  # the volume: height of strands
-    shadow=0.30,  # strength of the cast shadow
-    reach=0.10,  # length of the cast shadow, units
-    gloss=0.0,  # strength of the highlight
-    head=False,  # labels: part of the head?
-    fg=True,  # labels: part of the animal, or else of what hides it
-):
+def lay_part(canvas, frame, box, sdf,
+             paint,  # box in units; sdf(x, y) -> distance; paint(x, y, distance, fur) -> (3, H, W)
+             *, coat="short", centre=(0, 0), radial=True, wave=0.0,
+             off=0.0,  # the fur, see `fur_field`
+             rag=None, soft=None,
+             fade=None,  # the rim, see `outline`; fade(x, y) -> 0 where the part melts away
+             bevel=0.5, bump=None,
+             relief=1.0,  # the volume: width of rim; bump(x, y) -> height to add; of strands
+             shadow=0.30, reach=0.10,
+             gloss=0.0,  # strength and length (units) of the cast shadow; strength of the highlight
+             head=False,
+             fg=True,  # labels: part of the head; part of the animal, or of what hides it
+            ):
     "Draw one part: shape, fur, shadow, volume, light, labels."
     if (window := frame.grid(canvas, box, 3 + reach * frame.scale)) is None:
         return
@@ -195,22 +184,14 @@ def lay_part(
     distance, mask = outline(canvas, frame, sdf(x, y), fur, coat, rag, soft)
     mask *= faded
     if shadow:
-        cast_shadow(
-            picture,
-            distance,
-            frame.scale,
-            canvas.light,
-            reach,
-            canvas.shadow_colour * float(shadow),
-            faded,
-        )
+        cast_shadow(picture, distance, frame.scale, canvas.light, reach,
+                    canvas.shadow_colour * float(shadow), faded)
     height, rise = dome(distance, bevel)
     height = height + fur * float(RELIEF[coat] * relief) + (0 if bump is None else bump(x, y))
     colour = paint(x, y, distance, fur)
     colour *= 1 + fur * float(STREAK[coat])
-    picture += (
-        light_up(colour, facing(height, frame.scale, canvas.light), rise, canvas, gloss) - picture
-    ) * mask
+    picture += (light_up(colour, facing(height, frame.scale, canvas.light), rise, canvas,
+                         gloss) - picture) * mask
     for marked in [canvas.animal if fg else canvas.front] + [canvas.head] * head:
         np.maximum(marked[where], mask, out=marked[where])
 

@@ -16,26 +16,11 @@ from .coat import Coat
 from .shapes import Canvas, Frame
 
 # %% ../../nbs/paperpets/pose.ipynb #pose-006
-SPREAD = dict(
-    head_w=0.035,
-    head_h=0.03,
-    cheek=0.05,
-    muzzle_w=0.05,
-    muzzle_len=0.08,
-    nose_w=0.06,
-    ear_len=0.06,
-    ear_w=0.06,
-    ear_tilt=0.12,
-    eye_size=0.05,
-    eye_x=0.03,
-    body_w=0.07,
-    leg=0.05,
-    ruff=0.06,
-    jowl=0.12,
-    wave=0.2,
-    beard=0.1,
-    curtain=0.1,
-)
+SPREAD = dict(head_w=.035, head_h=.03, cheek=.05, muzzle_w=.05, muzzle_len=.08, nose_w=.06,
+              ear_len=.06,
+              ear_w=.06, ear_tilt=.12, eye_size=.05, eye_x=.03, body_w=.07, leg=.05, ruff=.06,
+              jowl=.12,
+              wave=.2, beard=.1, curtain=.1)
 
 # %% ../../nbs/paperpets/pose.ipynb #pose-007
 def individual(

@@ -10,64 +10,31 @@ __all__ = ['nose_tip', 'side_muzzle_distance', 'side_skull_distance', 'side_face
 # %% ../../nbs/paperpets/profile.ipynb #profile-003
 import numpy as np
 
-from petbreeds.paperpets.head import (
-    PUFF,
-    UPRIGHT,
-    Ear,
-    Eye,
-    draw_ear,
-    draw_eye,
-    draw_ruff,
-    ear_of,
-    skull_distance,
-    skull_style,
-)
+from .head import (PUFF, UPRIGHT, Ear, Eye, draw_ear, draw_eye, draw_ruff,
+                                      ear_of,
+                                      skull_distance, skull_style)
 from .light import dab, draw_curve, flat_paint, lay_part
 from .pose import Animal
 from .shapes import capsule, ellipse, hex_rgb, smooth_union
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-006
-def nose_tip(animal: Animal) -> tuple:
+def nose_tip(animal:Animal)->tuple:
     "Where the nose ends, seen from the side: x, y in units."
     breed = animal.breed
-    return -(0.84 + 0.72 * breed.muzzle_len), (
-        0.10 + 0.42 * breed.nose_y
-    ) * breed.head_h + 0.4 * animal.nod
+    return -(0.84 + 0.72 * breed.muzzle_len), (0.10 + 0.42
+                                               * breed.nose_y) * breed.head_h + 0.4 * animal.nod
 
-
-def side_muzzle_distance(animal: Animal, x, y):
+def side_muzzle_distance(animal:Animal, x, y):
     "Distance to the muzzle seen from the side: bridge, pad with the jowl, and the lower jaw."
     breed, (tip_x, tip_y) = animal.breed, nose_tip(animal)
     size, jowl = breed.muzzle_w, breed.jowl
-    bridge = capsule(
-        x,
-        y,
-        -0.42,
-        (breed.eye_y + 0.24) * breed.head_h,
-        tip_x + 0.20,
-        tip_y + 0.10,
-        0.30,
-        0.10 + 0.26 * size,
-    )
-    pad = ellipse(
-        x,
-        y,
-        tip_x + 0.16 + 0.45 * size,
-        tip_y + 0.20 + 0.16 * jowl,
-        0.12 + 0.50 * size,
-        0.15 + 0.12 * size + 0.24 * jowl,
-    )
+    bridge = capsule(x, y, -0.42, (breed.eye_y + 0.24) * breed.head_h, tip_x + 0.20, tip_y + 0.10,
+                     0.30, 0.10 + 0.26 * size)
+    pad = ellipse(x, y, tip_x + 0.16 + 0.45 * size, tip_y + 0.20 + 0.16 * jowl, 0.12 + 0.50 * size,
+                  0.15 + 0.12 * size + 0.24 * jowl)
     opening = animal.pose.mouth * 0.14
-    jaw = capsule(
-        x,
-        y,
-        -0.15,
-        0.48 * breed.head_h,
-        tip_x + 0.22 + 0.2 * size,
-        tip_y + 0.36 + 0.10 * jowl + opening,
-        0.22,
-        0.10,
-    )
+    jaw = capsule(x, y, -0.15, 0.48 * breed.head_h, tip_x + 0.22 + 0.2 * size,
+                  tip_y + 0.36 + 0.10 * jowl + opening, 0.22, 0.10)
     return smooth_union(smooth_union(bridge, pad, 0.10), jaw, 0.08)
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-007
@@ -285,61 +252,39 @@ def lay_side_curtain(animal: Animal):
     )
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-015
-def lay_side_beard(animal: Animal):
+def lay_side_beard(animal:Animal):
     "A beard along the lower jaw."
     breed, size, (tip_x, tip_y) = animal.breed, animal.breed.beard, nose_tip(animal)
 
     def distance(x, y):
-        tuft = capsule(
-            x, y, tip_x + 0.28, tip_y + 0.32, tip_x + 0.38, tip_y + 0.45 + 0.35 * size, 0.2, 0.14
-        )
-        return smooth_union(
-            tuft, capsule(x, y, tip_x + 0.3, tip_y + 0.34, -0.35, tip_y + 0.42, 0.2, 0.18), 0.12
-        )
+        tuft = capsule(x, y, tip_x + .28, tip_y + .32, tip_x + .38, tip_y + .45 + .35 * size, .2,
+                       .14)
+        return smooth_union(tuft,
+                            capsule(x, y, tip_x + .3, tip_y + .34, -0.35, tip_y + .42, .2, .18),
+                            .12)
+    lay_hair(animal, (tip_x - .2, tip_y - .1, 0.1, tip_y + 1.4), distance, breed.beard_colour,
+             wave=breed.wave,
+             coat="wiry" if breed.coat == "wiry" else "silky", centre=(tip_x + .5, tip_y - .6),
+             bevel=.2, rag=.07, off=animal.texture + 23)
 
-    lay_hair(
-        animal,
-        (tip_x - 0.2, tip_y - 0.1, 0.1, tip_y + 1.4),
-        distance,
-        breed.beard_colour,
-        wave=breed.wave,
-        coat="wiry" if breed.coat == "wiry" else "silky",
-        centre=(tip_x + 0.5, tip_y - 0.6),
-        bevel=0.2,
-        rag=0.07,
-        off=animal.texture + 23,
-    )
-
-
-def lay_side_brow(animal: Animal):
+def lay_side_brow(animal:Animal):
     "A bushy brow over the eye."
     breed, y0 = animal.breed, (animal.breed.eye_y - 0.16) * animal.breed.head_h
-    thick, thin = 0.1 * breed.brows + 0.03, 0.06 * breed.brows + 0.02
-    lay_hair(
-        animal,
-        (-1.0, y0 - 0.4, -0.1, y0 + 0.5),
-        lambda x, y: capsule(x, y, -0.42, y0 - 0.06, -0.68, y0 + 0.06, thick, thin),
-        breed.brow_colour,
-        coat="medium",
-        centre=(-0.5, y0 - 0.9),
-        bevel=0.12,
-        rag=0.035,
-        off=animal.texture + 29,
-    )
+    thick, thin = .1 * breed.brows + .03, .06 * breed.brows + .02
+    lay_hair(animal, (-1.0, y0 - .4, -.1, y0 + .5), lambda x,
+             y: capsule(x, y, -0.42, y0 - .06, -0.68, y0 + .06, thick, thin),
+             breed.brow_colour, coat="medium", centre=(-.5, y0 - .9), bevel=.12, rag=.035,
+             off=animal.texture + 29)
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-016
-def draw_side_hair(animal: Animal):
+def draw_side_hair(animal:Animal):
     "Hanging curtain, beard and brow, where the breed has them, seen from the side."
-    for size, lay in (
-        (animal.breed.curtain, lay_side_curtain),
-        (animal.breed.beard, lay_side_beard),
-        (animal.breed.brows, lay_side_brow),
-    ):
+    for size, lay in ((animal.breed.curtain, lay_side_curtain),
+                      (animal.breed.beard, lay_side_beard), (animal.breed.brows, lay_side_brow)):
         if size:
             lay(animal)
 
-
-def draw_side_whiskers(animal: Animal):
+def draw_side_whiskers(animal:Animal):
     "A cat's whiskers, swept back along the cheek."
     if animal.breed.coat == "none" or animal.breed.species == "dog":
         return
@@ -347,17 +292,9 @@ def draw_side_whiskers(animal: Animal):
     tint = hex_rgb("#fbf7ef" if float(animal.coat.pal["a"].mean()) < 0.80 else "#d8cfc6")
     for row in range(3):
         start, rise = x0 + 0.20, -0.12 + 0.22 * row
-        draw_curve(
-            animal.canvas,
-            animal.side_frame,
-            start,
-            start + 0.85,
-            lambda x: y0 + 0.16 + 0.06 * row + rise * (x - start) + 0.22 * (x - start) ** 2,
-            lambda x: rise + 0.44 * (x - start),
-            0.006,
-            tint,
-            0.7,
-        )
+        draw_curve(animal.canvas, animal.side_frame, start, start + 0.85,
+                   lambda x: y0 + 0.16 + 0.06 * row + rise * (x - start) + 0.22 * (x - start) ** 2,
+                   lambda x: rise + 0.44 * (x - start), 0.006, tint, 0.7)
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-018
 def draw_side_head(animal: Animal):

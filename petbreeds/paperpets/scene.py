@@ -26,17 +26,9 @@ from .light import flat_paint, lay_part
 from .noise import TILE, noise_tiles, sample_nearest
 from .pose import Animal, Pose, individual
 from .profile import draw_back_of_head, draw_side_head
-from petbreeds.paperpets.shapes import (
-    Canvas,
-    Frame,
-    blend,
-    capsule,
-    colour_cast,
-    ellipse,
-    hex_rgb,
-    ramp,
-    smooth_union,
-)
+from .shapes import (Canvas, Frame, blend, capsule, colour_cast, ellipse,
+                                        hex_rgb, ramp,
+                                        smooth_union)
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-006
 f32 = np.float32
@@ -68,43 +60,31 @@ class Place:
         )
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-007
-def paint_meadow(place: Place):
+def paint_meadow(place:Place):
     "A hedge out of focus and grass."
-    colour = (
-        place.fill(pick_colour(place.rng, "#86a878", "#a9bf9a", "#7a9c8a", "#c2c89a"))
-        + place.cloud(2.0) * 0.035
-    )
-    green, depth = (
-        pick_colour(place.rng, "#6f9a3e", "#88a848", "#5f8a44", "#9aa552"),
-        place.y - place.horizon,
-    )
+    colour = place.fill(pick_colour(place.rng, "#86a878", "#a9bf9a", "#7a9c8a",
+                                    "#c2c89a")) + place.cloud(2.0) * 0.035
+    green, depth = pick_colour(place.rng, "#6f9a3e", "#88a848", "#5f8a44",
+                               "#9aa552"), place.y - place.horizon
     blades = sample_nearest("long", place.x * 3 + place.shift[2], place.y * 2 + place.shift[3])
     grass = green * (1 + blades * 0.09) * (0.86 + 0.22 * ramp(0, 60, depth))
     return blend(colour, grass, ramp(-6, 6, depth + place.cloud(3.0) * 2))
 
-
-def paint_room(place: Place):
+def paint_room(place:Place):
     "A wall, a skirting board and floor boards that run into depth."
-    wall = place.fill(
-        pick_colour(place.rng, "#d9cdb8", "#b9c4c0", "#cfa98a", "#a8b0bd", "#e3d9cb", "#9fb0a0")
-    )
+    wall = place.fill(pick_colour(place.rng, "#d9cdb8", "#b9c4c0", "#cfa98a", "#a8b0bd", "#e3d9cb",
+                                  "#9fb0a0"))
     wall *= (1 + 0.03 * place.cloud(1.2)) * (1.05 - 0.14 * ramp(0, 125, place.x))
-    wood, depth = (
-        pick_colour(place.rng, "#a8764a", "#8a5f3e", "#c49a6a", "#7a5a48"),
-        place.y - place.horizon,
-    )
+    wood, depth = pick_colour(place.rng, "#a8764a", "#8a5f3e", "#c49a6a",
+                              "#7a5a48"), place.y - place.horizon
     board = (place.x - 62) / (np.maximum(depth, 0.01) + 22) * 5.5
     number = np.round(board)
     grain = sample_nearest("long", board * 40, np.maximum(depth, 0.01) * 1.2 + number * 37)
     gap = ramp(0.06, 0.0, np.abs(board - number))
-    blend(
-        wall,
-        wood * (1 + grain * 0.05) * (0.9 + 0.12 * np.sin(number * 2.3)) * (1 - 0.45 * gap),
-        ramp(-0.6, 0.6, depth),
-    )
-    return blend(
-        wall, hex_rgb("#f4efe6"), ramp(-0.5, 0.5, depth + 5) * ramp(0.5, -0.5, depth) * 0.8
-    )
+    blend(wall, wood * (1 + grain * 0.05) * (0.9 + 0.12 * np.sin(number * 2.3)) * (1 - 0.45 * gap),
+          ramp(-0.6, 0.6, depth))
+    return blend(wall, hex_rgb("#f4efe6"),
+                 ramp(-0.5, 0.5, depth + 5) * ramp(0.5, -0.5, depth) * 0.8)
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-008
 def paint_sofa(place: Place):
@@ -145,39 +125,26 @@ def add_cushion(place: Place, colour):
     blend(colour, cloth * (0.8 + 0.25 * ramp(0, -6, edge)), ramp(0.5, -0.5, edge))
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-009
-def paint_carpet(place: Place):
+def paint_carpet(place:Place):
     "A striped carpet, seen from above."
-    colour = place.fill(
-        pick_colour(place.rng, "#b98a7a", "#8f9aa6", "#c9b79a", "#9a7f9a", "#7f9a94", "#b86f5a")
-    )
+    colour = place.fill(pick_colour(place.rng, "#b98a7a", "#8f9aa6", "#c9b79a", "#9a7f9a",
+                                    "#7f9a94", "#b86f5a"))
     period, slope = 9 + place.rng.random() * 10, (place.shift[0] % 2 - 1) * 0.6
     band = np.sin((place.x * slope + place.y) * (2 * math.pi / period))
-    blend(
-        colour,
-        pick_colour(place.rng, "#f1e6d2", "#5f5a6a", "#d9a86a", "#e9dcc6"),
-        ramp(0.55, 0.75, band) * 0.5,
-    )
+    blend(colour, pick_colour(place.rng, "#f1e6d2", "#5f5a6a", "#d9a86a", "#e9dcc6"),
+          ramp(0.55, 0.75, band) * 0.5)
     return colour * (1 + place.cloud(4.0, 1, "felt") * 0.06)
 
-
-def paint_hills(place: Place):
+def paint_hills(place:Place):
     "Sky with clouds over three ranges of hills."
     sky = place.fill(pick_colour(place.rng, "#8fb8dc", "#a8c8e0", "#c9b8d8", "#f0c9a0"))
-    blend(
-        sky,
-        pick_colour(place.rng, "#f6ead6", "#f9dcc4", "#e6f0f4"),
-        ramp(0, 1, place.y / place.horizon),
-    )
+    blend(sky, pick_colour(place.rng, "#f6ead6", "#f9dcc4", "#e6f0f4"),
+          ramp(0, 1, place.y / place.horizon))
     blend(sky, hex_rgb("#ffffff"), ramp(0.5, 1.2, place.cloud(1.0, stretch=2.2)) * 0.55)
     ridge = sample_nearest("cloud", place.x * 2 + place.shift[2], place.x * 0) * 1.5
     for i, tone in enumerate(("#9fb7a0", "#7f9f78", "#6a8c58")):
-        line = (
-            place.horizon
-            - 14
-            + 9 * i
-            + 6 * np.sin(place.x * (0.045 + 0.02 * i) + place.shift[i] % 6)
-            + ridge
-        )
+        line = place.horizon - 14 + 9 * i + 6 * np.sin(place.x * (0.045 + 0.02 * i)
+                                                       + place.shift[i] % 6) + ridge
         blend(sky, hex_rgb(tone), ramp(-0.5, 0.5, place.y - line))
     return sky
 
@@ -262,70 +229,37 @@ def lay_grass(canvas, frame, rng, width, height):
         blade = x * 9 + y * 1.2
         lean = sample_nearest("grain", np.floor(blade) + seed, x * 0)
         return (base + 0.16 * lean + np.abs(blade % 1 - 0.5) * 0.7 - y) * 0.3
-
-    lay_part(
-        canvas,
-        frame,
-        (0, base - 1.0, width, height),
-        distance,
-        flat_paint(green),
-        coat="medium",
-        radial=False,
-        centre=(0, 0),
-        bevel=0.15,
-        rag=0,
-        fg=False,
-    )
-
+    lay_part(canvas, frame, (0, base - 1.0, width, height), distance, flat_paint(green),
+             coat="medium", radial=False,
+             centre=(0, 0), bevel=.15, rag=0, fg=False)
 
 def lay_ball(canvas, frame, rng, width, height):
     "A ball with a stripe."
     radius = 0.45 + 0.25 * rng.random()
     x0, y0 = rng.random() * width, height - radius * (0.4 + 0.5 * rng.random())
-    tint, stripe = (
-        flat_paint(pick_colour(rng, "#d9483a", "#3a7ad0", "#e9b83a", "#4aa86a")),
-        hex_rgb("#f7f2e8"),
-    )
+    tint, stripe = flat_paint(pick_colour(rng, "#d9483a", "#3a7ad0", "#e9b83a",
+                                          "#4aa86a")), hex_rgb("#f7f2e8")
 
     def paint(x, y, depth, fur):
         band = np.abs(y - y0 + 0.5 * (x - x0) ** 2 / radius) - radius * 0.12
         return blend(tint(x, y, depth, fur), stripe, ramp(0.05, 0.02, band))
-
-    lay_part(
-        canvas,
-        frame,
-        (x0 - radius, y0 - radius, x0 + radius, y0 + radius),
-        lambda x, y: ellipse(x, y, x0, y0, radius, radius),
-        paint,
-        coat="none",
-        bevel=radius,
-        fg=False,
-    )
+    lay_part(canvas, frame, (x0 - radius, y0 - radius, x0 + radius, y0 + radius), lambda x,
+             y: ellipse(x, y, x0, y0, radius, radius),
+             paint, coat="none", bevel=radius, fg=False)
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-018
 def lay_blanket(canvas, frame, rng, width, height):
     "The hem of a checked blanket."
-    tint, line = (
-        flat_paint(pick_colour(rng, "#c96a5a", "#5a7fa8", "#d9b86a", "#7a9a7a", "#b88aa8")),
-        hex_rgb("#f4eee2"),
-    )
+    tint, line = flat_paint(pick_colour(rng, "#c96a5a", "#5a7fa8", "#d9b86a", "#7a9a7a",
+                                        "#b88aa8")), hex_rgb("#f4eee2")
     base, fold = height - 0.35 - 0.65 * rng.random(), rng.random() * 6
 
     def paint(x, y, depth, fur):
         checks = np.minimum(np.abs(x % 0.6 - 0.3), np.abs(y % 0.6 - 0.3)) - 0.03
         return blend(tint(x, y, depth, fur), line, ramp(0.04, 0.02, checks) * 0.45)
-
-    lay_part(
-        canvas,
-        frame,
-        (0, base - 0.4, width, height),
-        lambda x, y: base + 0.12 * np.sin(x * 1.6 + fold) - y,
-        paint,
-        coat="none",
-        bevel=0.3,
-        fg=False,
-        reach=0.16,
-    )
+    lay_part(canvas, frame, (0, base - .4, width, height), lambda x,
+             y: base + 0.12 * np.sin(x * 1.6 + fold) - y, paint,
+             coat="none", bevel=.3, fg=False, reach=.16)
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-019
 def lay_hand(canvas, frame, rng, width, height):
@@ -338,44 +272,16 @@ def lay_hand(canvas, frame, rng, width, height):
         edge = ellipse(x, y, tip - 0.35, y0, 0.40, 0.30)
         for i in range(4):
             finger = y0 - 0.22 + 0.15 * i
-            edge = smooth_union(
-                edge,
-                capsule(
-                    x,
-                    y,
-                    tip - 0.25,
-                    finger,
-                    tip + 0.22 - 0.06 * abs(i - 1.3),
-                    finger - 0.02,
-                    0.085,
-                    0.075,
-                ),
-                0.03,
-            )
-        return smooth_union(
-            edge, capsule(x, y, tip - 0.45, y0 - 0.2, tip - 0.12, y0 - 0.45, 0.10, 0.085), 0.05
-        )
-
-    lay_part(
-        canvas,
-        frame,
-        (-0.5, y0 - 0.8, tip + 0.5, y0 + 0.6),
-        distance,
-        flat_paint(skin),
-        coat="none",
-        bevel=0.14,
-        fg=False,
-    )
-    lay_part(
-        canvas,
-        frame,
-        (-1.2, y0 - 0.7, tip + 0.2, y0 + 0.9),
-        lambda x, y: capsule(x, y, -1.0, y0 + 0.2, tip - 0.72, y0 + 0.02, 0.5, 0.34),
-        flat_paint(sleeve),
-        coat="short",
-        bevel=0.25,
-        fg=False,
-    )
+            edge = smooth_union(edge,
+                                capsule(x, y, tip - 0.25, finger, tip + 0.22 - 0.06 * abs(i - 1.3),
+                                        finger - 0.02, 0.085, 0.075), 0.03)
+        return smooth_union(edge, capsule(x, y, tip - .45, y0 - .2, tip - .12, y0 - .45, .10, .085),
+                            .05)
+    lay_part(canvas, frame, (-0.5, y0 - .8, tip + .5, y0 + .6), distance, flat_paint(skin),
+             coat="none", bevel=.14, fg=False)
+    lay_part(canvas, frame, (-1.2, y0 - .7, tip + .2, y0 + .9), lambda x,
+             y: capsule(x, y, -1.0, y0 + 0.2, tip - 0.72, y0 + .02, 0.5, 0.34),
+             flat_paint(sleeve), coat="short", bevel=.25, fg=False)
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-020
 IN_FRONT = dict(grass=lay_grass, ball=lay_ball, blanket=lay_blanket, hand=lay_hand)

@@ -64,16 +64,11 @@ def ellipse(
     return reach * (reach - 1) / growth
 
 # %% ../../nbs/paperpets/shapes.ipynb #shapes-018
-def capsule(
-    x,  # array: coordinates of the pixels across
-    y,  # array: coordinates of the pixels down
-    ax,  # one end of the line, across
-    ay,  # one end of the line, down
-    bx,  # the other end, across
-    by,  # the other end, down
-    ra,  # radius at the one end
-    rb,  # radius at the other end
-):  # array: signed distance, negative inside
+def capsule(x, y,    # arrays: coordinates of the pixels
+            ax, ay,  # one end of the line
+            bx, by,  # the other end
+            ra, rb,  # radius at either end
+           ):        # array: signed distance, negative inside
     "How far each point is from a line with round ends and a radius that changes along it."
     ax, ay, dx, dy = float(ax), float(ay), float(bx - ax), float(by - ay)
     along = np.clip(((x - ax) * dx + (y - ay) * dy) * (1 / (dx * dx + dy * dy + 1e-9)), 0, 1)
