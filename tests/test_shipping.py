@@ -33,7 +33,7 @@ from petbreeds.paperpets import make_paperpets
 from petbreeds.shipping import (
     ABOUT, CHECKPOINT, HISTORY, MODEL, REPORT, Options, RunError, check_folder, describe, load_run, predict,
     read_history, read_run, report, resume_run, save_run, train_pets)
-from petbreeds.shipping.runs import RESULTS, SETTINGS, claimed, next_folder
+from petbreeds.shipping.runs import _RESULTS, _SETTINGS, claimed, next_folder
 from petbreeds.shipping.training import Stage
 
 SMALL = dict(arch="lcnet_050", from_scratch=True, size=48, bs=8, epochs=2, freeze_epochs=0)
@@ -410,7 +410,7 @@ def test_each_asker_gets_a_folder_of_its_own(tmp_path):
 
 # ---- damaged and foreign runs
 
-@pytest.mark.parametrize("name", [*SETTINGS, *RESULTS, "format", "format_version"])
+@pytest.mark.parametrize("name", [*_SETTINGS, *_RESULTS, "format", "format_version"])
 @pytest.mark.parametrize("value", [None, "../../etc", 7.5, [], {}, [1, 2]], ids=str)
 def test_each_wrong_part_of_run_json_is_refused_in_one_line(copy, name, value):
     change(copy, **{name: value})
