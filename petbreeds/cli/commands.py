@@ -150,10 +150,9 @@ _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run i
 
 @app.command()
 def train(data: _Data = None, arch: _Arch = None, from_scratch: _FromScratch = False,
-          epochs: _Epochs = None,
-          freeze_epochs: _FreezeEpochs = None, lr: _Rate = None, bs: _BatchSize = None,
-          size: _Size = None,
-          seed: _Seed = None, out: _Out = None, resume: _Resume = False, overwrite: _Overwrite = False):
+          epochs: _Epochs = None, freeze_epochs: _FreezeEpochs = None, lr: _Rate = None,
+          bs: _BatchSize = None, size: _Size = None, seed: _Seed = None, out: _Out = None,
+          resume: _Resume = False, overwrite: _Overwrite = False):
     "Train a network, test it once, and write a run: weights, settings, history, report."
     settings = dict(arch=arch, epochs=epochs, freeze_epochs=freeze_epochs, lr=lr, bs=bs, size=size)
     check_values(data=data, seed=seed, **settings)

@@ -369,7 +369,7 @@ def watched(done,  # anything to go through
            ):  # generator: what `done` gives
     "Pass on what `done` gives, with a progress bar if somebody can see one."
     notebook = "IPython" in sys.modules and hasattr(sys.modules["IPython"].get_ipython(), "kernel")
-    unseen = {} if notebook or sys.stderr.isatty() else {"disable": True}  # {}: as TQDM_DISABLE says
+    unseen = {} if notebook or sys.stderr.isatty() else {"disable": True}  # TQDM_DISABLE hides it
     yield from tqdm(done, total=total, desc=desc, unit=unit, delay=2, leave=False,
                     file=_NotebookLine() if notebook else sys.stderr, **unseen)
 
