@@ -23,11 +23,12 @@ from fastcore.foundation import L
 from table import interval, repeated, save
 
 from petbreeds.baseline import pet_learner
-from petbreeds.blocks import pet_dls, profile_for, with_options
+from petbreeds.blocks import pet_dls, profile_for
 from petbreeds.experiments import machine
 from petbreeds.interpretation.results import results_of
 from petbreeds.layout import get_pets, pets_table
 
+LR = 4e-3
 WAYS = ("presized", "small", "in turn")
 
 
@@ -52,22 +53,21 @@ def dls_for(path, way, profile, seed):
     return dls
 
 
-def one_run(path, way, profile, seed):
+def one_run(path, way, profile, seed, epochs, freeze_epochs):
     "Error on the test pictures after training, and seconds of training."
     learn = pet_learner(dls_for(path, way, profile, seed))
-    schedule = profile.schedule
     start = time.perf_counter()
     with learn.no_bar(), learn.no_logging():
-        learn.fine_tune(schedule.epochs, base_lr=schedule.lr, freeze_epochs=schedule.freeze_epochs)
+        learn.fine_tune(epochs, base_lr=LR, freeze_epochs=freeze_epochs)
     seconds = time.perf_counter() - start
     return results_of(learn, "test").error_rate, seconds
 
 
-def one_seed(path, profile, seed, **_):
+def one_seed(path, profile, epochs, freeze_epochs, seed, **_):
     "All ways, side by side in time, so that a busy hour slows all of them."
     found = {}
     for way in WAYS:
-        error, seconds = one_run(path, way, profile, seed)
+        error, seconds = one_run(path, way, profile, seed, epochs, freeze_epochs)
         found[f"{way}, error"] = error
         found[f"{way}, seconds"] = round(seconds, 1)
         print(f"seed {seed}, {way}: error {error:.4f}, {seconds:.0f} s", flush=True)
@@ -87,21 +87,20 @@ def rows(runs, item_sizes):
     return found
 
 
-def described(path, profile):
+def described(path, profile, epochs):
     "What all runs share, for the table."
     counts = pets_table(path)["part"].value_counts()
     return {"device": default_device().type, "arch": profile.arch,
             "weights": "pretrained weights" if profile.pretrained else "random weights",
-            "size": profile.size, "bs": profile.bs, "lr": profile.schedule.lr,
-            "epochs": profile.schedule.epochs + profile.schedule.freeze_epochs, "source": profile.name,
+            "size": profile.size, "bs": profile.bs, "lr": LR, "epochs": epochs, "source": profile.name,
             "training": int(counts["train"]), "validation": int(counts.get("valid", 0)), "test": int(counts["test"])}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="runs of each way")
-    parser.add_argument("--epochs", type=int, help="with the whole network in training; without: the profile's")
-    parser.add_argument("--freeze-epochs", type=int, help="before those, with the head alone; without: the profile's")
+    parser.add_argument("--epochs", type=int, default=4, help="with the whole network in training")
+    parser.add_argument("--freeze-epochs", type=int, default=1, help="before those, with the head alone")
     parser.add_argument("--data", help="paper, oxford or a folder; without: PETBREEDS_DATA, else paper")
     parser.add_argument("--again", action="store_true", help="run the seeds that are stored, too")
     parser.add_argument("--dry-run", action="store_true", help="store nothing")
@@ -110,9 +109,10 @@ def main():
         parser.error("an interval needs --seeds 2 or more; --dry-run stores nothing")
     at_start = machine()
     path = get_pets(args.data)
-    profile = with_options(profile_for(path), epochs=args.epochs, freeze_epochs=args.freeze_epochs)
-    settings = described(path, profile)
-    found = repeated("presizing", partial(one_seed, path, profile), range(args.seeds), settings,
+    profile = profile_for(path)
+    settings = described(path, profile, args.epochs + args.freeze_epochs)
+    run = partial(one_seed, path, profile, args.epochs, args.freeze_epochs)
+    found = repeated("presizing", run, range(args.seeds), settings,
                      again=args.again, dry_run=args.dry_run)
     runs = {way: [(row[f"{way}, error"], row[f"{way}, seconds"]) for row in found] for way in WAYS}
     table = rows(runs, {way: item_size(way, profile) for way in WAYS})

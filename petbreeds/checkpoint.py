@@ -118,6 +118,7 @@ class Checkpoint(Callback):
         self.about = json.loads(json.dumps(about))
         self.tell = tell
         self.rows = []  # a dict for each epoch: epoch, stage, train_loss, and what was measured
+        self.before = 0  # how many of them came before the stage that can be resumed
         self.seconds = 0.0  # of training, in all epochs
         self.problem = None  # the CheckpointError that stopped the training, if one did
         self.pending = None  # what the file held and the learner has not taken up yet
@@ -127,7 +128,7 @@ class Checkpoint(Callback):
     @property
     def done(self) -> int:
         "How many epochs lie behind: `start_epoch` for a fit of one stage."
-        return len(self.rows)
+        return len(self.rows) - self.before
 
     def _read(self):
         "Take up the file; CheckpointError if it is damaged or of another training."
@@ -137,6 +138,7 @@ class Checkpoint(Callback):
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}
             differs = _differences(state["about"], self.about)
             self.rows = list(state["rows"])
+            self.before = int(state["before"])
             self.seconds = float(state["seconds"])
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._useless(first_line(error)) from None
@@ -144,6 +146,28 @@ class Checkpoint(Callback):
             raise CheckpointError(f"{self.file} is of another training ({', '.join(differs)}): "
                                   "give another folder")
         self.pending = {**state, "tensors": tensors}
+
+    def begin(self, learn: Learner,  # trained so far
+              rows: list[dict],  # of the epochs that made it what it is
+              seconds: float,  # that they took
+             ):
+        "Keep what came before the stage that can be resumed; CheckpointError if it cannot be written."
+        self.rows = list(rows)
+        self.before = len(self.rows)
+        self.seconds = seconds
+        self._store(learn.model, {}, {"optimizer": {}, "smooth_loss": [0.0, 0], "scaler": None})
+
+    def _store(self, model, tensors, state):
+        "Write weights, further tensors and the state; CheckpointError if that fails."
+        tensors = {**tensors, **{f"model.{name}": value.contiguous()
+                                 for name, value in model.state_dict().items()}}
+        state = {"about": self.about, "rows": self.rows, "before": self.before,
+                 "seconds": self.seconds, **state}
+        try:
+            write_whole(self.file, as_safetensors(tensors, {"state": json.dumps(state)}))
+        except OSError as error:
+            raise CheckpointError(f"cannot write {self.file}: {error.strerror}; check permissions "
+                                  "and free space, or choose another folder") from None
 
     def _useless(self, reason):
         return CheckpointError(f"{self.file} cannot be continued ({reason}): "
@@ -211,25 +235,21 @@ def _row(self: Checkpoint):
     numbers = {name: float(value) for name, value in logged.items()
                if (name not in ("epoch", "time")) and (value is not None)}
     stage = "frozen" if self.opt.frozen_idx else "all layers"
-    return {"epoch": self.done + 1, "stage": stage, **numbers}
+    return {"epoch": len(self.rows) + 1, "stage": stage, **numbers}
 
 
 @patch
 def _write(self: Checkpoint):
     "Write the file; if that fails, stop the training and keep the reason in `problem`."
     tensors, plain = pack_optimizer(self.opt)
-    for name, value in self.model.state_dict().items():
-        tensors[f"model.{name}"] = value.contiguous()
     mean = self.recorder.smooth_loss
     scaler = getattr(self.learn, "scaler", None)
-    state = {"about": self.about, "rows": self.rows, "seconds": self.seconds, "optimizer": plain,
-             "smooth_loss": [float(mean.val), mean.count],
+    state = {"optimizer": plain, "smooth_loss": [float(mean.val), mean.count],
              "scaler": scaler.state_dict() if scaler else None}
     try:
-        write_whole(self.file, as_safetensors(tensors, {"state": json.dumps(state)}))
-    except OSError as error:
-        self.problem = CheckpointError(f"cannot write {self.file}: {error.strerror}; "
-                                       "check permissions and free space, or choose another folder")
+        self._store(self.model, tensors, state)
+    except CheckpointError as error:
+        self.problem = error
         raise CancelFitException from None
 
 

@@ -189,7 +189,7 @@ def test_an_interrupt_does_not_leave_bf16_on():
 
 def test_speed_of_an_unknown_network_is_one_line():
     profile = Profile("folder", item_size=40, size=32, bs=4, arch="resnet43", pretrained=False,
-                      schedule=Schedule(1, 0, 1e-3))
+                      schedule=Schedule(1, 1e-3, 0))
     with pytest.raises(NetworkError, match="did you mean resnet34") as error:
         training_speed(profile)
     assert "\n" not in str(error.value)

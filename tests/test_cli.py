@@ -86,7 +86,8 @@ def test_training_says_how_well_it_did_and_where_the_report_is(finished):
     assert all(re.fullmatch(r"  \w+ taken for \w+: \d+", line) for line in lines[4:-1]) and len(lines) > 5
     assert {path.name for path in folder.iterdir()} == {"model.safetensors", "run.json", "history.csv", "report.html"}
     assert "\x1b" not in done.stdout + done.stderr and "Traceback" not in done.stderr
-    assert about["profile"]["schedule"] == {"epochs": 3, "freeze_epochs": 0, "lr": 3e-3} and about["seed"] == 42
+    assert about["profile"]["schedule"] == {"epochs": 3, "lr": 3e-3, "head_epochs": 0, "views": 1}
+    assert about["seed"] == 42
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(petbreeds, pets, finished):

@@ -34,9 +34,9 @@ from petbreeds.shipping import (
     ABOUT, CHECKPOINT, HISTORY, MODEL, REPORT, Options, RunError, check_folder, describe, load_run, predict,
     read_history, read_run, report, resume_run, save_run, train_pets)
 from petbreeds.shipping.runs import _RESULTS, _SETTINGS, claimed, next_folder
-from petbreeds.shipping.training import Stage
+from petbreeds.transfer import fit_head
 
-SMALL = dict(arch="lcnet_050", from_scratch=True, size=48, bs=8, epochs=2, freeze_epochs=0)
+SMALL = dict(arch="lcnet_050", from_scratch=True, size=48, bs=8, epochs=2)
 BREEDS = ("Abyssinian", "Bengal", "american_pit_bull_terrier", "pug", "samoyed", "staffordshire_bull_terrier")
 
 
@@ -252,31 +252,60 @@ def test_empty_cells_of_a_history_are_no_damage(copy):
 
 # ---- interrupted and continued
 
-STAGES = [Stage(True, 2, slice(1e-2), 0.99, 25), Stage(False, 2, slice(1e-4, 1e-2), 0.3, 5)]
+PRETRAINED = dict(arch="papernet", from_scratch=False)  # a head fit, then two epochs of all layers
+HEAD_EPOCHS = 30
 
 
-def in_two_stages(action):
-    "Training with a frozen and an unfrozen stage, as with pretrained weights."
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("petbreeds.shipping.training.stages_of", lambda profile: STAGES)
-        return action()
+class StopLooking(Callback):
+    "Raise KeyboardInterrupt after the first mini-batch that has gone through the body."
+    def looked(self, done, total):
+        raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(pets, tmp_path_factory):
-    return in_two_stages(lambda: train(pets, tmp_path_factory.mktemp("runs") / "whole"))
+    return train(pets, tmp_path_factory.mktemp("runs") / "whole", **PRETRAINED)
 
 
-@pytest.mark.parametrize("done", [0, 1, 2, 3])
-def test_a_continued_run_has_the_same_numbers_to_the_last_bit(pets, uninterrupted, tmp_path, done):
+STOPS = {"in the first look": StopLooking, "in the head's epochs": lambda: Stop(3),
+         "after the head": lambda: Stop(HEAD_EPOCHS), "after an epoch of all layers": lambda: Stop(HEAD_EPOCHS + 1)}
+
+
+@pytest.mark.parametrize("when", STOPS)
+def test_a_continued_run_has_the_same_numbers_to_the_last_bit(pets, uninterrupted, tmp_path, when):
     with pytest.raises(KeyboardInterrupt):
-        in_two_stages(lambda: train(pets, tmp_path / "run", cbs=[Stop(done)]))
+        train(pets, tmp_path / "run", cbs=[STOPS[when]()], **PRETRAINED)
     assert "interrupted" in refusal(lambda: load_run(tmp_path / "run"))
-    continued = in_two_stages(lambda: resume_run(tmp_path / "run"))
+    continued = resume_run(tmp_path / "run")
     assert (tmp_path / "run" / HISTORY).read_text() == (uninterrupted.folder / HISTORY).read_text()
     assert (tmp_path / "run" / MODEL).read_bytes() == (uninterrupted.folder / MODEL).read_bytes()
     assert continued.about["metrics"] == uninterrupted.about["metrics"]
-    assert [row["stage"] for row in read_history(continued.folder)] == ["frozen"] * 2 + ["all layers"] * 2
+    assert [row["stage"] for row in read_history(continued.folder)] == ["head"] * HEAD_EPOCHS + ["all layers"] * 2
+
+
+def test_a_head_without_validation_is_cross_validated(few, tmp_path):
+    done = train(few, tmp_path / "run", **{**PRETRAINED, "epochs": 0})
+    found = done.about["cross_validation"]
+    assert found["n"] == done.about["split"]["n_train"] and found["error_rate"] == found["wrong"] / found["n"]
+    assert "cross-validated error of the head" in (done.folder / REPORT).read_text(encoding="utf-8")
+    assert {row["stage"] for row in read_history(done.folder)} == {"head"}
+    with pytest.raises(KeyboardInterrupt):  # the same where it is kept until a resumed run ends
+        train(few, tmp_path / "parts", cbs=[Stop(HEAD_EPOCHS)], **{**PRETRAINED, "epochs": 1})
+    assert resume_run(tmp_path / "parts").about["cross_validation"] == found
+
+
+def test_balance_is_written_down_and_changes_the_loss(pets, tmp_path):
+    plain, balanced = (train(pets, tmp_path / str(balance), balance=balance, **{**PRETRAINED, "epochs": 0})
+                       for balance in (False, True))
+    assert not plain.profile.balance and balanced.profile.balance
+
+
+def test_save_run_keeps_the_epochs_of_a_head(pets, tmp_path):
+    learn = pet_learner(pet_dls(pets, with_options(profile_for(pets), arch="papernet", size=48), bs=8, workers=0))
+    with learn.no_bar(), learn.no_logging():
+        fit_head(learn, epochs=2)
+    saved = save_run(learn, tmp_path / "saved")
+    assert [(row["epoch"], row["stage"]) for row in read_history(saved.folder)] == [(1, "head"), (2, "head")]
 
 
 def test_killed_between_training_and_saving(pets, tmp_path, monkeypatch):

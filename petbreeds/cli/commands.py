@@ -63,7 +63,7 @@ def show_data(
         print("  " + plain(f"{row.file}: {row.fault} ({row.detail}); {fate}; {row.advice}"))
 
 # %% ../../nbs/cli/commands.ipynb #acf7dedc
-RANGES = {"size": (32, 1024), "bs": (2, 4096), "epochs": (1, 10_000), "freeze_epochs": (0, 10_000),
+RANGES = {"size": (32, 1024), "bs": (2, 4096), "epochs": (0, 10_000),
           "seed": (0, 65_535)}
 HIGHEST_RATE = 10
 
@@ -93,23 +93,31 @@ def _epoch_line(row, epochs):
 
 
 def _watcher(bar):
-    "A callback that moves the bar; it knows the learner, once that trains."
+    "A callback that moves the bar: a step for each picture that goes through the whole network."
     from fastai.callback.core import Callback
 
     class Watcher(Callback):
-        checkpoint = None  # of the run, once it trains
+        checkpoint = None  # of the run, once it begins
+        before = 0  # pictures of the present look that are done
 
-        def before_fit(self):
-            if not hasattr(self.learn, "checkpoint"):  # the test at the end
-                return
-            self.checkpoint = self.learn.checkpoint
-            schedule = self.learn.profile.schedule
-            self.epochs = schedule.freeze_epochs + schedule.epochs
-            each = len(self.dls.train) + len(self.dls.valid)
-            bar.expect(self.epochs * each + len(self.dls[2]))
+        def begins(self, learn, checkpoint):
+            self.whole = learn
+            self.checkpoint = checkpoint
+            schedule = learn.profile.schedule
+            self.epochs = schedule.head_epochs + schedule.epochs
+            train, valid, test = (len(loader.dataset) for loader in learn.dls.loaders)
+            looks = schedule.views * train + valid if schedule.head_epochs else 0
+            if looks and not valid:  # cross-validation looks once more, and at whole pictures
+                looks += (schedule.views + 1) * train
+            bar.expect(looks + schedule.epochs * (train + valid) + valid + test)
+
+        def looked(self, done, total):
+            bar.advance(done - self.before)
+            self.before = done if done < total else 0
 
         def after_batch(self):
-            bar.advance()
+            whole = self.learn is self.whole
+            bar.advance(len(self.learn.yb[0]) if whole else 0)
     return Watcher()
 
 
@@ -132,10 +140,13 @@ _Arch = Annotated[Optional[str],
 _FromScratch = Annotated[bool,
                          typer.Option("--from-scratch",
                                       help="Start from random weights, with a longer schedule.")]
-_Epochs = Annotated[Optional[int], typer.Option(help="Epochs with all layers in training.")]
-_FreezeEpochs = Annotated[Optional[int],
-                          typer.Option(help="Epochs before those, with the head alone.")]
-_Rate = Annotated[Optional[float], typer.Option(help="Base learning rate.")]
+_Epochs = Annotated[Optional[int],
+                    typer.Option(help="Epochs with all layers, after the head is fitted; default: "
+                                      "none, or 16 from scratch.")]
+_Rate = Annotated[Optional[float],
+                  typer.Option(help="The highest learning rate of those epochs.")]
+_Balance = Annotated[bool, typer.Option("--balance", help="Let every class weigh the same, however "
+                                                          "few its pictures are.")]
 _BatchSize = Annotated[Optional[int], typer.Option(help="Pictures in a mini-batch.")]
 _Size = Annotated[Optional[int],
                   typer.Option(help="Side of the pictures that the network sees, px.")]
@@ -150,20 +161,23 @@ _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run i
 
 @app.command()
 def train(data: _Data = None, arch: _Arch = None, from_scratch: _FromScratch = False,
-          epochs: _Epochs = None, freeze_epochs: _FreezeEpochs = None, lr: _Rate = None,
+          epochs: _Epochs = None, lr: _Rate = None, balance: _Balance = False,
           bs: _BatchSize = None, size: _Size = None, seed: _Seed = None, out: _Out = None,
           resume: _Resume = False, overwrite: _Overwrite = False):
     "Train a network, test it once, and write a run: weights, settings, history, report."
-    settings = dict(arch=arch, epochs=epochs, freeze_epochs=freeze_epochs, lr=lr, bs=bs, size=size)
+    settings = dict(arch=arch, epochs=epochs, lr=lr, bs=bs, size=size)
     check_values(data=data, seed=seed, **settings)
+    if from_scratch and epochs == 0:
+        raise typer.BadParameter("--from-scratch with --epochs 0 would train nothing: "
+                                 "choose 1 or more.")
     if resume:
         return _resume(out, data,
                        {**settings, "seed": seed, "from_scratch": from_scratch,
-                        "overwrite": overwrite})
+                        "balance": balance, "overwrite": overwrite})
     from petbreeds.shipping import Options, train_pets
     if seed is not None:
         settings["seed"] = seed
-    options = Options(data=data, from_scratch=from_scratch, **settings)
+    options = Options(data=data, from_scratch=from_scratch, balance=balance, **settings)
     _show_result(_watched(lambda **watch: train_pets(options, out, overwrite, **watch)))
 
 # %% ../../nbs/cli/commands.ipynb #e01ade85
@@ -180,9 +194,9 @@ def _watched(work):
             if watcher.checkpoint is None:  # too early: there is nothing to continue from
                 raise
     folder = watcher.checkpoint.file.parent
-    done = watcher.checkpoint.done
-    complain(f"stopped after epoch {done} of {watcher.epochs}; continue with: petbreeds train "
-             f"--resume --out {folder}")
+    done = len(watcher.checkpoint.rows)
+    where = f"after epoch {done} of {watcher.epochs}" if done else "before the first epoch was kept"
+    complain(f"stopped {where}; continue with: petbreeds train --resume --out {folder}")
     raise typer.Exit(STOPPED)
 
 

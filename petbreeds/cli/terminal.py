@@ -130,11 +130,11 @@ class Bar:
         if self.progress:
             self.progress.update(self.task, total=total)
 
-    def advance(self):
-        "One step is done."
+    def advance(self, steps: int = 1):  # how many are done since the last call
+        "Some steps are done."
         self.heed()
         if self.progress:
-            self.progress.advance(self.task)
+            self.progress.advance(self.task, steps)
 
     def say(self, line: str):  # for stdout
         "Print a line above the bar."

@@ -150,7 +150,7 @@ def _settings(about):
 
 def _drawings(history):
     "The curves that a history can give."
-    n_frozen = sum(row["stage"] == "frozen" for row in history)
+    n_frozen = sum(row["stage"] in ("head", "frozen") for row in history)
     train, valid, wrong = ([row.get(name) for row in history]
                            for name in ("train_loss", "valid_loss", "error_rate"))
     losses = {"training": train}
@@ -241,7 +241,11 @@ PAGE = """<!doctype html>
 {{ about.valid.error_rate | percent }} {{ how_sure(about.valid, "validation") }}.
 Those may guide choices.
 {% else %}There were too few pictures to validate on.
-{% endif %}The network saw the test pictures once, when its training was over.</p>
+{% if about.cross_validation -%}
+{{ about.cross_validation.error_rate | percent }} is the cross-validated error of the head
+{{ how_sure(about.cross_validation, "training") }}: copies of it were fitted on a part of these
+pictures and judged on the others.
+{% endif %}{% endif %}The network saw the test pictures once, when its training was over.</p>
 <h2>Training</h2>
 <div class="curves">{% for drawing in drawings %}<div>{{ drawing }}</div>{% endfor %}</div>
 <details><summary>The numbers of each epoch</summary>
@@ -308,7 +312,7 @@ def report(run: Run | str | Path,  # a run, or its folder
     mistakes = [{**mistake, "uri": _thumbnail(pictures, mistake["image"])}
                 for mistake in about["mistakes"]]
     page = _template().render(
-        about=about, style=Markup(STYLE), drawings=_drawings(history), history=_table_of(history),
+        about={"cross_validation": None, **about}, style=Markup(STYLE), drawings=_drawings(history), history=_table_of(history),
         pairs=most_confused(about["confusion"], about["vocabulary"]), mistakes=mistakes,
         missing=sum(mistake["uri"] is None for mistake in mistakes), folder=pictures,
         settings=_settings(about))

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FORMAT', 'FORMAT_VERSION', 'MODEL', 'ABOUT', 'HISTORY', 'REPORT', 'CHECKPOINT', 'AGAIN', 'TOLERANCE', 'LIBRARIES',
            'RunError', 'put_file', 'is_run', 'check_folder', 'locked', 'claimed', 'next_folder', 'network_of',
-           'is_word', 'describe', 'finite', 'as_json', 'begin_run', 'write_history', 'read_history', 'read_run', 'Run',
-           'profile_of', 'load_run', 'metrics_of', 'finish_run', 'save_run']
+           'is_word', 'describe', 'finite', 'as_json', 'write_about', 'begin_run', 'write_history', 'read_history',
+           'read_run', 'Run', 'profile_of', 'load_run', 'metrics_of', 'finish_run', 'save_run']
 
 # %% ../../nbs/shipping/runs.ipynb #9ab8eca1
 import csv
@@ -44,7 +44,7 @@ from torch import nn
 
 # %% ../../nbs/shipping/runs.ipynb #87a32894
 FORMAT = "petbreeds-run"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MODEL = "model.safetensors"
 ABOUT = "run.json"
 HISTORY = "history.csv"
@@ -311,11 +311,18 @@ def as_json(about,  # content of run.json
     return re.sub(r"\[\s+([-+.\d,\seE]+?)\s+\]", on_one_line, text) + "\n"
 
 # %% ../../nbs/shipping/runs.ipynb #f8d5a596
+def write_about(folder: Path,  # of a run
+                about: dict,  # the content of run.json
+                ) -> None:
+    "Write run.json; RunError if the place cannot be written."
+    put_file(folder / ABOUT, as_json(about))
+
+
 def begin_run(folder: Path,  # claimed
               about: dict,  # what `describe` returns
               ) -> None:
     "Write run.json of a training that begins; what an earlier run left goes, and nothing else."
-    put_file(folder / ABOUT, as_json(about))
+    write_about(folder, about)
     for name in (MODEL, HISTORY, REPORT, CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
 
@@ -425,7 +432,8 @@ _PROFILE = {
     "name": _text, "item_size": _whole(8, 4096), "size": _whole(8, 4096),
     "bs": _whole(1, 2**16),
     "arch": is_word, "pretrained": _flag, "precision": _text, "channels_last": _flag,
-    "schedule": {"epochs": _COUNT, "freeze_epochs": _COUNT, "lr": _positive}}
+    "balance": _flag,
+    "schedule": {"epochs": _COUNT, "lr": _positive, "head_epochs": _COUNT, "views": _COUNT}}
 _SETTINGS = {
     "finished": _flag, "architecture": is_word, "head": _one_of(*HEADS), "seed": _SEED,
     "profile": _PROFILE, "vocabulary": _Many(is_word),
@@ -440,7 +448,8 @@ _MISTAKE = {
     "image": _text, "breed": _text, "predicted": _text,
     "probability": _Maybe(_share), "probability_of_breed": _Maybe(_share)}
 _RESULTS = {
-    "metrics": _METRICS, "valid": _Maybe(_METRICS), "confusion": _Many(_Many(_COUNT)),
+    "metrics": _METRICS, "valid": _Maybe(_METRICS), "cross_validation": _Maybe(_METRICS),
+    "confusion": _Many(_Many(_COUNT)),
     "mistakes": _Many(_MISTAKE)}
 
 # %% ../../nbs/shipping/runs.ipynb #93d6feef
@@ -577,20 +586,29 @@ def finish_run(learn: Learner,  # trained
                for name, value in learn.model.state_dict().items()}
     put_file(folder / MODEL, save(weights, {"format": FORMAT}))
     write_history(folder, rows)
-    put_file(folder / ABOUT, as_json(about))
+    write_about(folder, about)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return load_run(folder)
 
 # %% ../../nbs/shipping/runs.ipynb #a0f5ee77
+def _epochs_of(learn):
+    "What the recorder of a learner's last fit has; empty if there was none."
+    values = getattr(learn.recorder, "values", None) or []
+    names = [name for name in getattr(learn.recorder, "metric_names", [])
+             if name not in ("epoch", "time")]
+    return [{name: None if value is None else float(value) for name, value in zip(names, epoch)}
+            for epoch in values]
+
+
 def _rows_of(learn):
-    "The last fit of a learner as rows of a history."
-    stage = "frozen" if learn.opt.frozen_idx else "all layers"
-    names = [name for name in learn.recorder.metric_names if name not in ("epoch", "time")]
-    rows = []
-    for epoch, values in enumerate(learn.recorder.values, 1):
-        numbers = [None if value is None else float(value) for value in values]
-        rows.append({"epoch": epoch, "stage": stage, **dict(zip(names, numbers))})
-    return rows
+    "The last fits of a learner's head and of all of it, as rows of a history."
+    head = getattr(learn, "head_fit", None)
+    of_head = [{"stage": "head", **epoch} for epoch in _epochs_of(head)] if head else []
+    of_all = _epochs_of(learn)
+    if of_all:
+        stage = "frozen" if learn.opt.frozen_idx else "all layers"
+        of_all = [{"stage": stage, **epoch} for epoch in of_all]
+    return [{"epoch": number, **row} for number, row in enumerate([*of_head, *of_all], 1)]
 
 
 def save_run(learn: Learner,  # trained, on loaders from `pet_dls`
@@ -599,9 +617,10 @@ def save_run(learn: Learner,  # trained, on loaders from `pet_dls`
              overwrite: bool = False,  # replace a run that is there
              ) -> Run:  # the run, read back
     "Test a trained network and write its run; RunError, with nothing written, if it cannot."
-    if not getattr(learn.recorder, "values", None):
-        raise RunError("this learner has not been trained: call fit_one_cycle or fine_tune first")
+    rows = _rows_of(learn)
+    if not rows:
+        raise RunError("this learner has not been trained: call fit_head or fine_tune first")
     about = describe(learn, source)
     with claimed(folder, overwrite) as folder:
         begin_run(folder, about)
-        return finish_run(learn, folder, about, _rows_of(learn))
+        return finish_run(learn, folder, about, rows)

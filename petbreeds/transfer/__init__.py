@@ -62,6 +62,7 @@ def fit_head(
     judged = len(learn.dls.valid_ds) > 0
     valid = body_features(learn, part="valid", cbs=cbs) if judged else None
     head = head_learner(learn, train, valid)
+    learn.head_fit = head
     head.fit_one_cycle(epochs, lr, cbs=list(cbs))
     return head
 

@@ -7,7 +7,7 @@ __all__ = ['POOLING', 'MOST_BYTES', 'Parts', 'parts_of', 'at_rest', 'features_pe
            'random_batches', 'own_batches', 'still_batches', 'seed_of', 'batches_of', 'has_random_body',
            'FeatureLoader', 'head_learner']
 
-# %% ../../nbs/transfer/features.ipynb #6e0f3543
+# %% ../../nbs/transfer/features.ipynb #e45c76cb
 import warnings
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from ..interpretation.results import PARTS
 from .views import (
     TransferError, fastest_pass, in_threads, random_view, view_rng)
 
-# %% ../../nbs/transfer/features.ipynb #720b0e88
+# %% ../../nbs/transfer/features.ipynb #63016ff1
 POOLING = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, AdaptiveConcatPool2d, nn.Flatten, Flatten)
 
 
@@ -56,7 +56,7 @@ def parts_of(model: nn.Module,  # of a learner
     cut = learns[0]
     return Parts(model[0], nn.Sequential(*layers[:cut]), nn.Sequential(*layers[cut:]))
 
-# %% ../../nbs/transfer/features.ipynb #aba91e62
+# %% ../../nbs/transfer/features.ipynb #e0ce0f0d
 @contextmanager
 def at_rest(module: nn.Module,  # with its own mode for each of its parts
            ):
@@ -91,7 +91,7 @@ def features_per_picture(model: nn.Module,  # of a learner
                             "classes: make the learner with vision_learner or pet_learner")
     return features.shape[1]
 
-# %% ../../nbs/transfer/features.ipynb #870662e1
+# %% ../../nbs/transfer/features.ipynb #c48c71a1
 class Features(NamedTuple):
     "What a body makes of pictures."
     x: Tensor  # shape (n, n_features), float32
@@ -110,7 +110,7 @@ def check_memory(n: int,  # rows
         raise TransferError(f"{n} views of {n_features} features need {needed / 1e9:.1f} GB, more "
                             f"than {MOST_BYTES / 1e9:.0f} GB: take fewer views or fewer pictures")
 
-# %% ../../nbs/transfer/features.ipynb #7b47e145
+# %% ../../nbs/transfer/features.ipynb #8967c9f0
 def _normalise(dls):
     "What turns bytes of shape (n, size, size, 3) into what the network of these loaders expects."
     steps = [step for step in dls.train.after_batch.fs if isinstance(step, Normalize)]
@@ -167,7 +167,7 @@ def still_batches(dls: DataLoaders,  # any
     workers = min(loader.num_workers, workers_for(dls.device))
     yield from loader.new(shuffle=False, drop_last=False, num_workers=workers, bs=bs)
 
-# %% ../../nbs/transfer/features.ipynb #83967ab5
+# %% ../../nbs/transfer/features.ipynb #18f836a7
 def seed_of(learn: Learner) -> int:
     "The seed of a learner's epochs, else of its loaders; 0 if neither has one."
     repeatable = getattr(learn, "repeatable_epochs", None)
@@ -195,6 +195,9 @@ def batches_of(learn: Learner,
     random = part == "train" and views is not None
     if random and not (isinstance(views, int) and views >= 1):
         raise TransferError(f"{views} views of each picture: choose 1 or more")
+    if random and dls.train.bs > views * len(dls.train_ds):
+        raise TransferError(f"mini-batches of {dls.train.bs} do not fit {views * len(dls.train_ds)} "
+                            f"training views: choose 2 to {views * len(dls.train_ds)}")
     pictures_in = len(dls[PARTS.index(part)].dataset) if PARTS.index(part) < len(dls.loaders) else 0
     if not pictures_in:
         raise TransferError(f"the part {part!r} has no pictures to look at")
@@ -211,14 +214,14 @@ def batches_of(learn: Learner,
         batches = still_batches(dls, part, bs)
     return precision, _told(batches, total, cbs)
 
-# %% ../../nbs/transfer/features.ipynb #d285834a
+# %% ../../nbs/transfer/features.ipynb #46902e7d
 def has_random_body(learn: Learner) -> bool:
     "Whether the body has never seen a picture: its batch normalisation still has no statistics."
     norms = [layer for layer in parts_of(learn.model).body.modules()
              if isinstance(layer, nn.BatchNorm2d)]
     return bool(norms) and all((layer.running_mean == 0).all() for layer in norms)
 
-# %% ../../nbs/transfer/features.ipynb #24b6c2f7
+# %% ../../nbs/transfer/features.ipynb #d09f1e5a
 class FeatureLoader(DataLoader):
     "Mini-batches of features, in a new order each epoch where they are shuffled."
     n_inp = 1  # of what a mini-batch holds, the first goes into the network
@@ -235,19 +238,19 @@ class FeatureLoader(DataLoader):
 
 def head_learner(learn: Learner,  # whose head is trained
                  train: Features,  # to learn from
-                 valid: Features | None,  # judged after each epoch, if there are any
-                ) -> Learner:  # of the rest of the head, the same modules as in `learn`
-    "A Learner that trains a head on features; TransferError for too large mini-batches."
-    bs = learn.dls.train.bs
-    if bs > len(train.y):
-        raise TransferError(f"mini-batches of {bs} do not fit {len(train.y)} training views: "
-                            f"choose bs from 2 to {len(train.y)}")
+                 valid: Features | None = None,  # judged after each epoch, if there are any
+                 rest: nn.Module | None = None,  # what is trained; None: `learn`'s own
+                ) -> Learner:  # of the part of the head that learns
+    "A Learner that trains a head on features, in mini-batches like those of `learn`."
+    bs = min(learn.dls.train.bs, len(train.y))
+    if rest is None:
+        rest = parts_of(learn.model).rest
     device = learn.dls.device
     if valid is None:
         valid = Features(train.x[:0], train.y[:0])
     dls = DataLoaders(FeatureLoader(train, bs, shuffle=True, drop_last=True, device=device),
                       FeatureLoader(valid, 2 * bs, device=device))
-    head = Learner(dls, parts_of(learn.model).rest, loss_func=learn.loss_func,
+    head = Learner(dls, rest, loss_func=learn.loss_func,
                    opt_func=learn.opt_func, metrics=learn.metrics, wd=learn.wd,
                    cbs=RepeatableEpochs(seed_of(learn)))
     head.logger = learn.logger
