@@ -196,7 +196,8 @@ def test_bad_data_is_refused_in_one_line(petbreeds, pets, here, data, words):
 
 @pytest.mark.parametrize("arguments, status, words", [
     ("train --lr -0.1", 2, "--lr -0.1"), ("train --lr nan", 2, "--lr nan"), ("train --lr inf", 2, "--lr inf"),
-    ("train --lr fast", 2, "--lr"), ("train --epochs 0", 2, "--epochs 0"),
+    ("train --lr fast", 2, "--lr"), ("train --epochs -1", 2, "--epochs -1"),
+    ("train --from-scratch --epochs 0", 2, "train nothing"),
     ("train --freeze-epochs -1", 2, "--freeze-epochs"),
     ("train --bs 0", 2, "--bs 0"), ("train --size 4", 2, "--size 4"), ("train --seed -1", 2, "--seed -1"),
     ("train --split random", 2, "--split"), ("train --data PETS --arch resnet43", 1, "resnet34"),
@@ -347,7 +348,7 @@ def test_a_damaged_run_is_one_line(petbreeds, pets, finished, here):
     (run / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:-10])
     status, out, complaint = petbreeds("predict", run, pets / "images" / "pug_1.jpg")
     assert status == 1 and "is damaged" in complaint and len(complaint.splitlines()) == 1 and not out
-    (run / "run.json").write_text('{"format": "petbreeds-run", "format_version": 2}')
+    (run / "run.json").write_text('{"format": "petbreeds-run", "format_version": 3}')
     for arguments in (["predict", run, "a.jpg"], ["report", run], ["train", "--resume", "--out", run]):
         status, out, complaint = petbreeds(*arguments)
         assert status == 1 and "is damaged" in complaint and len(complaint.splitlines()) == 1

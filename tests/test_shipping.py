@@ -443,7 +443,8 @@ def test_each_asker_gets_a_folder_of_its_own(tmp_path):
 @pytest.mark.parametrize("value", [None, "../../etc", 7.5, [], {}, [1, 2]], ids=str)
 def test_each_wrong_part_of_run_json_is_refused_in_one_line(copy, name, value):
     change(copy, **{name: value})
-    may_be_so = (["normalisation", None], ["mistakes", []], ["versions", {}], ["valid", None])
+    may_be_so = (["normalisation", None], ["mistakes", []], ["versions", {}], ["valid", None],
+                 ["cross_validation", None])
     if [name, value] in may_be_so:
         load_run(copy)
     else:

@@ -591,11 +591,15 @@ def finish_run(learn: Learner,  # trained
     return load_run(folder)
 
 # %% ../../nbs/shipping/runs.ipynb #a0f5ee77
+def _values_of(learn):
+    "What the recorder of a learner has of its last fit; empty if there was none."
+    return getattr(learn.recorder, "values", None) or []
+
+
 def _epochs_of(learn):
-    "What the recorder of a learner's last fit has; empty if there was none."
-    values = getattr(learn.recorder, "values", None) or []
-    names = [name for name in getattr(learn.recorder, "metric_names", [])
-             if name not in ("epoch", "time")]
+    "The same with the names of the numbers."
+    values = _values_of(learn)
+    names = [name for name in learn.recorder.metric_names if name not in ("epoch", "time")]
     return [{name: None if value is None else float(value) for name, value in zip(names, epoch)}
             for epoch in values]
 
@@ -604,10 +608,10 @@ def _rows_of(learn):
     "The last fits of a learner's head and of all of it, as rows of a history."
     head = getattr(learn, "head_fit", None)
     of_head = [{"stage": "head", **epoch} for epoch in _epochs_of(head)] if head else []
-    of_all = _epochs_of(learn)
-    if of_all:
+    of_all = []
+    if _values_of(learn):
         stage = "frozen" if learn.opt.frozen_idx else "all layers"
-        of_all = [{"stage": stage, **epoch} for epoch in of_all]
+        of_all = [{"stage": stage, **epoch} for epoch in _epochs_of(learn)]
     return [{"epoch": number, **row} for number, row in enumerate([*of_head, *of_all], 1)]
 
 
@@ -617,10 +621,9 @@ def save_run(learn: Learner,  # trained, on loaders from `pet_dls`
              overwrite: bool = False,  # replace a run that is there
              ) -> Run:  # the run, read back
     "Test a trained network and write its run; RunError, with nothing written, if it cannot."
-    rows = _rows_of(learn)
-    if not rows:
+    if not (_values_of(learn) or hasattr(learn, "head_fit")):
         raise RunError("this learner has not been trained: call fit_head or fine_tune first")
     about = describe(learn, source)
     with claimed(folder, overwrite) as folder:
         begin_run(folder, about)
-        return finish_run(learn, folder, about, rows)
+        return finish_run(learn, folder, about, _rows_of(learn))
