@@ -15,5 +15,6 @@ from .paperpets import *
 from .presizing import *
 from .shipping import *
 from .softmax import *
+from .transfer import *
 
 __all__ = [name for name in dir() if not name.startswith("_")]

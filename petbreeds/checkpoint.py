@@ -151,7 +151,7 @@ class Checkpoint(Callback):
               rows: list[dict],  # of the epochs that made it what it is
               seconds: float,  # that they took
              ):
-        "Keep what came before the stage that can be resumed; CheckpointError if it cannot be written."
+        "Keep what came before the stage that can be resumed; CheckpointError if that fails."
         self.rows = list(rows)
         self.before = len(self.rows)
         self.seconds = seconds

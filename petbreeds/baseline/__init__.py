@@ -47,11 +47,12 @@ def _start(profile):
     "What `vision_learner` must know of weights and head; NetworkError without weights."
     if not profile.pretrained:
         return {"pretrained": False, **PLAIN_HEAD}
+    start = {"pretrained": True, **PLAIN_HEAD}
     file = weights_at_hand(profile.arch)
-    if file is None or profile.arch in TORCHVISION:
-        return {"pretrained": True}
-    # timm would ask the hub again, even for a file that is in the cache
-    return {"pretrained": True, "pretrained_cfg_overlay": {"file": str(file)}}
+    if file is not None and profile.arch not in TORCHVISION:
+        # timm would ask the hub again, even for a file that is in the cache
+        start["pretrained_cfg_overlay"] = {"file": str(file)}
+    return start
 
 # %% ../../nbs/04_baseline.ipynb #9739dd35
 def pet_learner(

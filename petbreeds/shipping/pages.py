@@ -312,7 +312,8 @@ def report(run: Run | str | Path,  # a run, or its folder
     mistakes = [{**mistake, "uri": _thumbnail(pictures, mistake["image"])}
                 for mistake in about["mistakes"]]
     page = _template().render(
-        about={"cross_validation": None, **about}, style=Markup(STYLE), drawings=_drawings(history), history=_table_of(history),
+        about={"cross_validation": None, **about}, style=Markup(STYLE),
+        drawings=_drawings(history), history=_table_of(history),
         pairs=most_confused(about["confusion"], about["vocabulary"]), mistakes=mistakes,
         missing=sum(mistake["uri"] is None for mistake in mistakes), folder=pictures,
         settings=_settings(about))

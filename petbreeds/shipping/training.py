@@ -128,7 +128,8 @@ def _learner(dls, seed):
     "The learner that a run trains."
     learn = pet_learner(dls, seed=seed)
     if learn.profile.balance:
-        learn.loss_func = balanced_loss(dls)
+        labels = [dls.vocab.o2i[label] for label in dls.train_ds.items["label"]]
+        learn.loss_func = balanced_loss(labels, len(dls.vocab), dls.device)
     return learn
 
 

@@ -7,7 +7,7 @@ __all__ = ['POOLING', 'MOST_BYTES', 'Parts', 'parts_of', 'at_rest', 'features_pe
            'random_batches', 'own_batches', 'still_batches', 'seed_of', 'batches_of', 'has_random_body',
            'FeatureLoader', 'head_learner']
 
-# %% ../../nbs/transfer/features.ipynb #e45c76cb
+# %% ../../nbs/transfer/features.ipynb #b0b11cb9
 import warnings
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from ..interpretation.results import PARTS
 from .views import (
     TransferError, fastest_pass, in_threads, random_view, view_rng)
 
-# %% ../../nbs/transfer/features.ipynb #63016ff1
+# %% ../../nbs/transfer/features.ipynb #8edb292a
 POOLING = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, AdaptiveConcatPool2d, nn.Flatten, Flatten)
 
 
@@ -56,7 +56,7 @@ def parts_of(model: nn.Module,  # of a learner
     cut = learns[0]
     return Parts(model[0], nn.Sequential(*layers[:cut]), nn.Sequential(*layers[cut:]))
 
-# %% ../../nbs/transfer/features.ipynb #e0ce0f0d
+# %% ../../nbs/transfer/features.ipynb #c8ddf9d0
 @contextmanager
 def at_rest(module: nn.Module,  # with its own mode for each of its parts
            ):
@@ -91,7 +91,7 @@ def features_per_picture(model: nn.Module,  # of a learner
                             "classes: make the learner with vision_learner or pet_learner")
     return features.shape[1]
 
-# %% ../../nbs/transfer/features.ipynb #c48c71a1
+# %% ../../nbs/transfer/features.ipynb #f07c9083
 class Features(NamedTuple):
     "What a body makes of pictures."
     x: Tensor  # shape (n, n_features), float32
@@ -110,7 +110,7 @@ def check_memory(n: int,  # rows
         raise TransferError(f"{n} views of {n_features} features need {needed / 1e9:.1f} GB, more "
                             f"than {MOST_BYTES / 1e9:.0f} GB: take fewer views or fewer pictures")
 
-# %% ../../nbs/transfer/features.ipynb #8967c9f0
+# %% ../../nbs/transfer/features.ipynb #9bd437b2
 def _normalise(dls):
     "What turns bytes of shape (n, size, size, 3) into what the network of these loaders expects."
     steps = [step for step in dls.train.after_batch.fs if isinstance(step, Normalize)]
@@ -160,14 +160,16 @@ def still_batches(dls: DataLoaders,  # any
                   bs: int,  # pictures in a mini-batch
                  ):  # yields (pictures, labels), in the order of the part
     "Pictures as the pipeline of validation makes them."
-    if part == "train":
-        loader = dls.valid.new(dls.train_ds)
-    else:
-        loader = dls[PARTS.index(part)]
+    loader = dls[PARTS.index(part)]
     workers = min(loader.num_workers, workers_for(dls.device))
-    yield from loader.new(shuffle=False, drop_last=False, num_workers=workers, bs=bs)
+    loader = loader.new(shuffle=False, drop_last=False, num_workers=workers, bs=bs)
+    if part == "train":
+        with dls.train_ds.set_split_idx(1):  # the middle of each picture, not augmented
+            yield from loader
+    else:
+        yield from loader
 
-# %% ../../nbs/transfer/features.ipynb #18f836a7
+# %% ../../nbs/transfer/features.ipynb #a9347114
 def seed_of(learn: Learner) -> int:
     "The seed of a learner's epochs, else of its loaders; 0 if neither has one."
     repeatable = getattr(learn, "repeatable_epochs", None)
@@ -195,14 +197,15 @@ def batches_of(learn: Learner,
     random = part == "train" and views is not None
     if random and not (isinstance(views, int) and views >= 1):
         raise TransferError(f"{views} views of each picture: choose 1 or more")
-    if random and dls.train.bs > views * len(dls.train_ds):
-        raise TransferError(f"mini-batches of {dls.train.bs} do not fit {views * len(dls.train_ds)} "
-                            f"training views: choose 2 to {views * len(dls.train_ds)}")
-    pictures_in = len(dls[PARTS.index(part)].dataset) if PARTS.index(part) < len(dls.loaders) else 0
+    number = PARTS.index(part)
+    pictures_in = len(dls[number].dataset) if number < len(dls.loaders) else 0
+    total = pictures_in * (views if random else 1)
+    if random and dls.train.bs > total:
+        raise TransferError(f"mini-batches of {dls.train.bs} do not fit {total} training views: "
+                            f"choose 2 to {total}")
     if not pictures_in:
         raise TransferError(f"the part {part!r} has no pictures to look at")
     size = dls.profile.size if is_ours(dls) else dls.train.one_batch()[0].shape[-1]
-    total = pictures_in * (views if random else 1)
     check_memory(total, features_per_picture(learn.model, size, len(dls.vocab)))
     with at_rest(learn.model):
         precision, bs = fastest_pass(learn.model[0], size)
@@ -214,14 +217,14 @@ def batches_of(learn: Learner,
         batches = still_batches(dls, part, bs)
     return precision, _told(batches, total, cbs)
 
-# %% ../../nbs/transfer/features.ipynb #46902e7d
+# %% ../../nbs/transfer/features.ipynb #59f150c2
 def has_random_body(learn: Learner) -> bool:
     "Whether the body has never seen a picture: its batch normalisation still has no statistics."
     norms = [layer for layer in parts_of(learn.model).body.modules()
              if isinstance(layer, nn.BatchNorm2d)]
     return bool(norms) and all((layer.running_mean == 0).all() for layer in norms)
 
-# %% ../../nbs/transfer/features.ipynb #d09f1e5a
+# %% ../../nbs/transfer/features.ipynb #cafebfcb
 class FeatureLoader(DataLoader):
     "Mini-batches of features, in a new order each epoch where they are shuffled."
     n_inp = 1  # of what a mini-batch holds, the first goes into the network
