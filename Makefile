@@ -72,6 +72,7 @@ bench: install
 	python bench/drawing.py
 	python bench/cross_entropy.py
 	python bench/training.py
+	python bench/features.py
 	python bench/fine_tuning.py
 	python bench/pages.py
 	python bench/table.py

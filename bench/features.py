@@ -57,18 +57,19 @@ def measure(path, runs):
     learn = pet_learner(pet_dls(path))
     with at_rest(learn.model):
         best = fastest_pass(learn.model[0], learn.dls.profile.size)
-        ways = {"body alone, fp32, 32": lambda: body_alone(learn, "fp32", 32),
-                f"body alone, {best.precision}, {best.bs}": lambda: body_alone(learn, *best),
-                "random views": lambda: len(body_features(learn).y),
-                "fastai's views": lambda: fastai_views(learn, best.precision),
-                "as in validation": lambda: len(body_features(learn, views=None).y)}
+        ways = {"body_fp32": lambda: body_alone(learn, "fp32", 32),
+                "body_best": lambda: body_alone(learn, *best),
+                "random_views": lambda: len(body_features(learn).y),
+                "fastai_views": lambda: fastai_views(learn, best.precision),
+                "still": lambda: len(body_features(learn, views=None).y)}
         found = {name: [] for name in ways}
         for _ in range(runs + 1):  # the first round warms up
             for name, work in ways.items():
                 found[name].append(rate(work))
     rates = {name: round(median(values[1:])) for name, values in found.items()}
     rates["memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
-    return {"arch": learn.profile.arch, "size": learn.profile.size, "pictures": len(learn.dls.train_ds), **rates}
+    return {"network": f"{learn.profile.arch}, {learn.profile.size} px", "pictures": len(learn.dls.train_ds),
+            "best": f"{best.precision}, {best.bs}", **rates}
 
 
 def main():

@@ -94,6 +94,15 @@ TABLES = {  # name of the file: its table; cross_entropy.py writes its own
         "from and {held_back} to tell apart; chance {chance}; accuracy with a 95 % interval over photographs. Leaving "
         "one picture out leaves its breed with one picture fewer than the others, so that counting alone is never "
         "right there."),
+    "features": Table("Features, pictures a second", {
+        "pictures": "name", "network": "network", "how many": "pictures", "body alone, fp32, 32": "body_fp32",
+        "fastest pass": "best", "body alone, so": "body_best", "random views": "random_views",
+        "fastai's views": "fastai_views", "as in validation": "still", "memory (MB)": "memory_mb"},
+        "torch {torch}, the median of {runs}. Random views should reach 80 % of the body alone in fp32 on drawings, "
+        "and 75 % of its best rate on photographs."),
+    "transfer": Table("Transfer", {"what": "name", "error": "error"},
+                      "torch {torch}, {arch} at {size} px, {head_epochs} epochs of the head, {seeds} seeds; mean error "
+                      "on test pictures with its 95 % interval."),
     "fine_tuning_drawings": Table("Learning from drawings: a head on features against plain fastai",
                                   FINE_TUNING, ON_SETTINGS + HOW_COMPARED),
     "fine_tuning_photographs": Table("Learning from photographs: a head on features against plain fastai",

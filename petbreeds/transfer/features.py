@@ -7,7 +7,7 @@ __all__ = ['POOLING', 'MOST_BYTES', 'Parts', 'parts_of', 'at_rest', 'features_pe
            'random_batches', 'own_batches', 'still_batches', 'seed_of', 'batches_of', 'has_random_body',
            'FeatureLoader', 'head_learner']
 
-# %% ../../nbs/transfer/features.ipynb #b0b11cb9
+# %% ../../nbs/transfer/features.ipynb #03a55ff4
 import warnings
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from ..interpretation.results import PARTS
 from .views import (
     TransferError, fastest_pass, in_threads, random_view, view_rng)
 
-# %% ../../nbs/transfer/features.ipynb #8edb292a
+# %% ../../nbs/transfer/features.ipynb #bffc4e0c
 POOLING = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, AdaptiveConcatPool2d, nn.Flatten, Flatten)
 
 
@@ -56,7 +56,7 @@ def parts_of(model: nn.Module,  # of a learner
     cut = learns[0]
     return Parts(model[0], nn.Sequential(*layers[:cut]), nn.Sequential(*layers[cut:]))
 
-# %% ../../nbs/transfer/features.ipynb #c8ddf9d0
+# %% ../../nbs/transfer/features.ipynb #227e6a21
 @contextmanager
 def at_rest(module: nn.Module,  # with its own mode for each of its parts
            ):
@@ -91,7 +91,7 @@ def features_per_picture(model: nn.Module,  # of a learner
                             "classes: make the learner with vision_learner or pet_learner")
     return features.shape[1]
 
-# %% ../../nbs/transfer/features.ipynb #f07c9083
+# %% ../../nbs/transfer/features.ipynb #f37a9f44
 class Features(NamedTuple):
     "What a body makes of pictures."
     x: Tensor  # shape (n, n_features), float32
@@ -110,7 +110,7 @@ def check_memory(n: int,  # rows
         raise TransferError(f"{n} views of {n_features} features need {needed / 1e9:.1f} GB, more "
                             f"than {MOST_BYTES / 1e9:.0f} GB: take fewer views or fewer pictures")
 
-# %% ../../nbs/transfer/features.ipynb #9bd437b2
+# %% ../../nbs/transfer/features.ipynb #2e75314e
 def _normalise(dls):
     "What turns bytes of shape (n, size, size, 3) into what the network of these loaders expects."
     steps = [step for step in dls.train.after_batch.fs if isinstance(step, Normalize)]
@@ -121,14 +121,15 @@ def _normalise(dls):
     return normalised
 
 
-def is_ours(dls: DataLoaders) -> bool:
+def is_ours(dls: DataLoaders,  # any
+            ) -> bool:
     "Whether `pet_dls` made these loaders."
     return hasattr(dls, "table") and hasattr(dls, "profile")
 
 
 def random_batches(dls: DataLoaders,  # of `pet_dls`, with the network's Normalize
                    views: int,  # of each training picture
-                   seed: int,
+                   seed: int,  # of the run
                    bs: int,  # pictures in a mini-batch
                   ):  # yields (pictures, labels), view by view in the order of the rows
     "Random views of the training pictures, ready for the body."
@@ -169,8 +170,9 @@ def still_batches(dls: DataLoaders,  # any
     else:
         yield from loader
 
-# %% ../../nbs/transfer/features.ipynb #a9347114
-def seed_of(learn: Learner) -> int:
+# %% ../../nbs/transfer/features.ipynb #42647e10
+def seed_of(learn: Learner,  # any
+            ) -> int:
     "The seed of a learner's epochs, else of its loaders; 0 if neither has one."
     repeatable = getattr(learn, "repeatable_epochs", None)
     return getattr(repeatable, "seed", getattr(learn.dls, "seed", 0))
@@ -187,7 +189,7 @@ def _told(batches, total, cbs):
                 callback.looked(done, total)
 
 
-def batches_of(learn: Learner,
+def batches_of(learn: Learner,  # of `pet_learner` or `vision_learner`
                views: int | None,  # random ones of each training picture; None: as in validation
                part: str,  # 'train', 'valid' or 'test'
                cbs=(),  # those with a method `looked(done, total)` are told of each mini-batch
@@ -217,14 +219,15 @@ def batches_of(learn: Learner,
         batches = still_batches(dls, part, bs)
     return precision, _told(batches, total, cbs)
 
-# %% ../../nbs/transfer/features.ipynb #59f150c2
-def has_random_body(learn: Learner) -> bool:
+# %% ../../nbs/transfer/features.ipynb #c54ce5c3
+def has_random_body(learn: Learner,  # of `pet_learner` or `vision_learner`
+                    ) -> bool:
     "Whether the body has never seen a picture: its batch normalisation still has no statistics."
     norms = [layer for layer in parts_of(learn.model).body.modules()
              if isinstance(layer, nn.BatchNorm2d)]
     return bool(norms) and all((layer.running_mean == 0).all() for layer in norms)
 
-# %% ../../nbs/transfer/features.ipynb #cafebfcb
+# %% ../../nbs/transfer/features.ipynb #7e72f27b
 class FeatureLoader(DataLoader):
     "Mini-batches of features, in a new order each epoch where they are shuffled."
     n_inp = 1  # of what a mini-batch holds, the first goes into the network

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['N_FOLDS', 'folds_of', 'cross_validated']
 
-# %% ../../nbs/transfer/folds.ipynb #e9a29c22
+# %% ../../nbs/transfer/folds.ipynb #e16c5146
 import warnings
 from copy import deepcopy
 
@@ -19,12 +19,12 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch is abo
     import torch
     from fastai.learner import Learner
 
-# %% ../../nbs/transfer/folds.ipynb #25a3b325
+# %% ../../nbs/transfer/folds.ipynb #ec399f6e
 N_FOLDS = 5
 
 
 def folds_of(labels,  # shape (n,), numbers of the classes
-             seed: int,
+             seed: int,  # of the folds
             ) -> np.ndarray:  # shape (n,), number of a fold; -1: never held back
     "Each class spread over the folds as evenly as it can be; one picture alone always trains."
     rng = np.random.default_rng(seed)
@@ -36,11 +36,11 @@ def folds_of(labels,  # shape (n,), numbers of the classes
             folds[of_class] = np.resize(rng.permutation(N_FOLDS), len(of_class))
     return folds
 
-# %% ../../nbs/transfer/folds.ipynb #b57e0441
+# %% ../../nbs/transfer/folds.ipynb #f810e01c
 def cross_validated(learn: Learner,  # whose head has not been fitted yet; it stays as it is
                     views: int = 1,  # as for `fit_head`
-                    epochs: int = 30,
-                    lr: float = 5e-3,
+                    epochs: int = 30,  # as for `fit_head`
+                    lr: float = 5e-3,  # as for `fit_head`
                    ) -> tuple[int, int]:  # misclassified, and judged training pictures
     "Fit copies of the head on all folds but one, and judge them on that one, in turn."
     seen = body_features(learn, views)

@@ -6,7 +6,7 @@
 __all__ = ['MIN_AREA', 'RATIOS', 'AHEAD', 'MOST_THREADS', 'SMALL', 'LARGER', 'ON_GPU', 'TRIAL', 'PASSES', 'TransferError',
            'crop_box', 'random_view', 'view_rng', 'in_threads', 'Pass', 'through_body', 'timed_pass', 'fastest_pass']
 
-# %% ../../nbs/transfer/views.ipynb #9f780f84
+# %% ../../nbs/transfer/views.ipynb #3c572513
 import json
 import os
 import time
@@ -31,17 +31,18 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch is abo
     from fastcore.basics import chunked
 from torch import Tensor, nn
 
-# %% ../../nbs/transfer/views.ipynb #a45723d4
+# %% ../../nbs/transfer/views.ipynb #1a7e9fef
 class TransferError(PetsError):
     "Features or a head cannot be had as asked; the message is one line."
 
-# %% ../../nbs/transfer/views.ipynb #d1833fde
+# %% ../../nbs/transfer/views.ipynb #617020cb
 MIN_AREA = 0.5  # share of the picture that a view shows at least
 RATIOS = (3 / 4, 4 / 3)  # the narrowest and the widest box, width to height, for a square picture
 
 
-def crop_box(width: int, height: int,  # px, of the picture
-             rng: np.random.Generator,
+def crop_box(width: int,  # px, of the picture
+             height: int,  # px, of the picture
+             rng: np.random.Generator,  # of `view_rng`
             ) -> tuple[float, float, float, float]:  # left, top, right, bottom, px
     "A random box within a picture, of at least about half its area."
     area = rng.uniform(MIN_AREA, 1) * width * height
@@ -52,10 +53,10 @@ def crop_box(width: int, height: int,  # px, of the picture
     top = rng.uniform(0, height - box_height)
     return left, top, left + box_width, top + box_height
 
-# %% ../../nbs/transfer/views.ipynb #f06f44a0
+# %% ../../nbs/transfer/views.ipynb #3ea70605
 def random_view(path: str | Path,  # of a picture
                 size: int,  # px, side of the view
-                rng: np.random.Generator,
+                rng: np.random.Generator,  # of `view_rng`
                ) -> np.ndarray:  # uint8, shape (size, size, 3)
     "A random part of a picture, perhaps mirrored; PictureError if it cannot be opened."
     picture = open_picture(path, round(size / MIN_AREA ** 0.5))
@@ -65,7 +66,7 @@ def random_view(path: str | Path,  # of a picture
         view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.asarray(view)
 
-# %% ../../nbs/transfer/views.ipynb #c5345205
+# %% ../../nbs/transfer/views.ipynb #d07dc45c
 def view_rng(seed: int,  # of the run
              file: str,  # name of the picture
              view: int,  # number of the view, from 0
@@ -73,7 +74,7 @@ def view_rng(seed: int,  # of the run
     "The random numbers of one view of one picture."
     return np.random.default_rng([seed, zlib.crc32(os.fsencode(file)), view])
 
-# %% ../../nbs/transfer/views.ipynb #6226ac44
+# %% ../../nbs/transfer/views.ipynb #98cf91e2
 AHEAD = 3  # mini-batches that wait for the body at most
 MOST_THREADS = 8
 
@@ -93,7 +94,7 @@ def in_threads(function,  # of one job
         while waiting:
             yield list(waiting.popleft())
 
-# %% ../../nbs/transfer/views.ipynb #1e7c254b
+# %% ../../nbs/transfer/views.ipynb #0b8253ca
 class Pass(NamedTuple):
     "How pictures go through a body."
     precision: str  # 'fp32', 'bf16' or 'fp16'
@@ -110,7 +111,7 @@ def through_body(body: nn.Module,  # in evaluation mode
     with torch.inference_mode(), torch.autocast(kind, dtype) if dtype else nullcontext():
         return body(pictures.contiguous(memory_format=torch.channels_last)).float()
 
-# %% ../../nbs/transfer/views.ipynb #c5563f75
+# %% ../../nbs/transfer/views.ipynb #c3204a99
 SMALL, LARGER = 4, (16, 32)  # mini-batches to try on a processor
 ON_GPU = (64, 128)
 TRIAL = 0.4  # seconds for the whole trial
@@ -151,7 +152,7 @@ def timed_pass(body: nn.Module,  # in evaluation mode
                 best, fastest = Pass(precision, bs), seconds
     return best
 
-# %% ../../nbs/transfer/views.ipynb #ef2c3858
+# %% ../../nbs/transfer/views.ipynb #869b02a9
 PASSES = "passes.json"  # in the home folder
 
 
