@@ -6,7 +6,7 @@
 __all__ = ['MIN_AREA', 'RATIOS', 'AHEAD', 'MOST_THREADS', 'SMALL', 'LARGER', 'ON_GPU', 'TRIAL', 'PASSES', 'TransferError',
            'crop_box', 'random_view', 'view_rng', 'in_threads', 'Pass', 'through_body', 'timed_pass', 'fastest_pass']
 
-# %% ../../nbs/transfer/views.ipynb #3c572513
+# %% ../../nbs/transfer/views.ipynb #e77bda7f
 import json
 import os
 import time
@@ -31,11 +31,11 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch is abo
     from fastcore.basics import chunked
 from torch import Tensor, nn
 
-# %% ../../nbs/transfer/views.ipynb #1a7e9fef
+# %% ../../nbs/transfer/views.ipynb #405d5fd6
 class TransferError(PetsError):
     "Features or a head cannot be had as asked; the message is one line."
 
-# %% ../../nbs/transfer/views.ipynb #617020cb
+# %% ../../nbs/transfer/views.ipynb #13e71c37
 MIN_AREA = 0.5  # share of the picture that a view shows at least
 RATIOS = (3 / 4, 4 / 3)  # the narrowest and the widest box, width to height, for a square picture
 
@@ -53,7 +53,7 @@ def crop_box(width: int,  # px, of the picture
     top = rng.uniform(0, height - box_height)
     return left, top, left + box_width, top + box_height
 
-# %% ../../nbs/transfer/views.ipynb #3ea70605
+# %% ../../nbs/transfer/views.ipynb #d3441a90
 def random_view(path: str | Path,  # of a picture
                 size: int,  # px, side of the view
                 rng: np.random.Generator,  # of `view_rng`
@@ -66,7 +66,7 @@ def random_view(path: str | Path,  # of a picture
         view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.asarray(view)
 
-# %% ../../nbs/transfer/views.ipynb #d07dc45c
+# %% ../../nbs/transfer/views.ipynb #b459b770
 def view_rng(seed: int,  # of the run
              file: str,  # name of the picture
              view: int,  # number of the view, from 0
@@ -74,7 +74,7 @@ def view_rng(seed: int,  # of the run
     "The random numbers of one view of one picture."
     return np.random.default_rng([seed, zlib.crc32(os.fsencode(file)), view])
 
-# %% ../../nbs/transfer/views.ipynb #98cf91e2
+# %% ../../nbs/transfer/views.ipynb #18bd23c7
 AHEAD = 3  # mini-batches that wait for the body at most
 MOST_THREADS = 8
 
@@ -94,7 +94,7 @@ def in_threads(function,  # of one job
         while waiting:
             yield list(waiting.popleft())
 
-# %% ../../nbs/transfer/views.ipynb #0b8253ca
+# %% ../../nbs/transfer/views.ipynb #28369263
 class Pass(NamedTuple):
     "How pictures go through a body."
     precision: str  # 'fp32', 'bf16' or 'fp16'
@@ -111,8 +111,8 @@ def through_body(body: nn.Module,  # in evaluation mode
     with torch.inference_mode(), torch.autocast(kind, dtype) if dtype else nullcontext():
         return body(pictures.contiguous(memory_format=torch.channels_last)).float()
 
-# %% ../../nbs/transfer/views.ipynb #c3204a99
-SMALL, LARGER = 4, (16, 32)  # mini-batches to try on a processor
+# %% ../../nbs/transfer/views.ipynb #fa09947e
+SMALL, LARGER = 4, (32,)  # mini-batches to try on a processor
 ON_GPU = (64, 128)
 TRIAL = 0.4  # seconds for the whole trial
 
@@ -152,7 +152,7 @@ def timed_pass(body: nn.Module,  # in evaluation mode
                 best, fastest = Pass(precision, bs), seconds
     return best
 
-# %% ../../nbs/transfer/views.ipynb #869b02a9
+# %% ../../nbs/transfer/views.ipynb #b8274f26
 PASSES = "passes.json"  # in the home folder
 
 
