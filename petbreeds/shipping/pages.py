@@ -244,7 +244,7 @@ Those may guide choices.
 {% if about.cross_validation -%}
 {{ about.cross_validation.error_rate | percent }} is the cross-validated error of the head
 {{ how_sure(about.cross_validation, "training") }}: copies of it were fitted on a part of these
-pictures and judged on the others.
+pictures and judged on the others. They had fewer to learn from than the network itself.
 {% endif %}{% endif %}The network saw the test pictures once, when its training was over.</p>
 <h2>Training</h2>
 <div class="curves">{% for drawing in drawings %}<div>{{ drawing }}</div>{% endfor %}</div>
