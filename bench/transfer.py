@@ -125,6 +125,8 @@ def main():
     parser.add_argument("--again", action="store_true", help="run the seeds that are stored, too")
     parser.add_argument("--dry-run", action="store_true", help="store nothing")
     args = parser.parse_args()
+    if args.seeds < 2 and not args.dry_run:
+        parser.error("an interval needs --seeds 2 or more; --dry-run stores nothing")
     at_start = machine()
     path = get_pets("paper")
     profile = profile_for("paper")

@@ -1,7 +1,9 @@
 """Transfer: a head fitted on features trains the head and nothing else, and what does not fit is one clear line; the
 chapter's own check cells, run on right answers and on the usual wrong ones."""
+import json
 import random
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +17,14 @@ from torch import nn
 from petbreeds.baseline import pet_learner
 from petbreeds.blocks import pet_dls, profile_for, with_options
 from petbreeds.interpretation.results import results_of
+from petbreeds.intervals import mean_interval
 from petbreeds.transfer import (
     BatchNormAtRest, Features, TransferError, balanced_loss, body_features, features, fit_head)
 from petbreeds.transfer.folds import cross_validated
 from petbreeds.transfer.views import crop_box
 
 EXERCISES = Exercises("09_transfer")
+ROOT = Path(__file__).parents[1]
 COLOURS = {"Abyssinian": (200, 120, 40), "Bombay": (20, 20, 30), "beagle": (120, 80, 200), "pug": (90, 200, 90)}
 
 
@@ -234,6 +238,17 @@ def test_boxes_stay_in_pictures_of_any_shape():
         for _ in range(200):
             left, top, right, bottom = crop_box(width, height, rng)
             assert 0 <= left < right <= width + 1e-9 and 0 <= top < bottom <= height + 1e-9
+
+
+# ---- what was measured
+
+def test_stored_intervals_are_those_of_the_stored_errors():
+    stored = json.loads((ROOT / "bench" / "results" / "transfer.json").read_text(encoding="utf-8"))
+    assert stored["date"] and stored["torch"] and stored["seeds"] >= 3
+    for name, row in stored["results"].items():
+        mean, low, high = mean_interval(row["errors"])
+        assert len(row["errors"]) == stored["seeds"], name
+        assert row["error"] == pytest.approx([low, mean, high], abs=1e-4), name
 
 
 # ---- exercises

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['body_features', 'fit_head', 'BatchNormAtRest', 'balanced_loss', 'Features', 'TransferError']
 
-# %% ../../nbs/09_transfer.ipynb #832a2093
+# %% ../../nbs/09_transfer.ipynb #227aad00
 import logging
 import warnings
 
@@ -21,10 +21,10 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch will r
     from fastai.learner import Learner
     from fastai.losses import CrossEntropyLossFlat
 
-# %% ../../nbs/09_transfer.ipynb #a25e6197
+# %% ../../nbs/09_transfer.ipynb #53445b5b
 _all_ = ["Features", "TransferError"]
 
-# %% ../../nbs/09_transfer.ipynb #1669ba0e
+# %% ../../nbs/09_transfer.ipynb #b4487d28
 def body_features(
     learn: Learner,  # of `pet_learner` or `vision_learner`
     views: int | None = 1,  # random ones of each picture; None: as in validation
@@ -42,7 +42,7 @@ def body_features(
     plain = [torch.cat(rows).as_subclass(torch.Tensor) for rows in (found, labels)]
     return Features(*plain)  # fastai's own kinds of tensor would make each step slower
 
-# %% ../../nbs/09_transfer.ipynb #91d2f7bb
+# %% ../../nbs/09_transfer.ipynb #106e7cc9
 _log = logging.getLogger("petbreeds")
 
 
@@ -65,7 +65,7 @@ def fit_head(
     head.fit_one_cycle(epochs, lr, cbs=list(cbs))
     return head
 
-# %% ../../nbs/09_transfer.ipynb #84807cf6
+# %% ../../nbs/09_transfer.ipynb #71309dd5
 class BatchNormAtRest(Callback):
     "Keeps batch normalisation's means and variances while all layers train."
     def before_train(self):
@@ -73,7 +73,7 @@ class BatchNormAtRest(Callback):
             if isinstance(layer, norm_types):
                 layer.eval()
 
-# %% ../../nbs/09_transfer.ipynb #23681f87
+# %% ../../nbs/09_transfer.ipynb #2aa9ed1b
 def balanced_loss(
     labels,  # shape (n,): numbers of the classes of the training pictures
     n_classes: int,  # among them those without a picture
