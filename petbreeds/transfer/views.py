@@ -185,7 +185,7 @@ def fastest_pass(body: nn.Module,  # in evaluation mode
         if precision in ("fp32", "bf16", "fp16") and isinstance(bs, int) and 0 < bs <= max(ON_GPU):
             return Pass(precision, bs)
     found = timed_pass(body, size)
-    with suppress(OSError):  # a home that cannot be written costs a trial each time
+    with suppress(OSError, PetsError):  # without a home to write in, each run has its trial
         home_folder().mkdir(parents=True, exist_ok=True)
         text = json.dumps({**_kept_passes(), name: list(found)}, indent=1)
         write_whole(home_folder() / PASSES, text)
