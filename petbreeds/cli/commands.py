@@ -309,6 +309,8 @@ def pretrain(
     """Pretrain a small network on imaginary breeds, or go on with it; without options: the
     PaperNet of this package."""
     check_values(lr=lr, bs=bs, epochs=epochs, seed=seed)
+    if epochs == 0:
+        raise typer.BadParameter("--epochs 0 is out of range: choose 1 or more.")
     from petbreeds.papernet.pretraining import Recipe
     given = dict(arch=arch, breeds=breeds, per_breed=per_breed, epochs=epochs, lr=lr, bs=bs,
                  seed=seed)
