@@ -1,4 +1,4 @@
-"One browser for all tests that need one: Playwright runs once in a process."
+"What several files of tests use: one browser, since Playwright runs once in a process, and one thread for torch."
 import sys
 from pathlib import Path
 
@@ -18,3 +18,13 @@ def browser():
         browser = playwright.chromium.launch(executable_path=path, args=chromium.ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    "Pictures of 32 to 48 px keep one core busy; more threads would only wait for each other."
+    import torch
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -20,6 +20,7 @@ TINY = Profile("folder", item_size=40, size=32, bs=4, arch="lcnet_050", pretrain
                schedule=replace(FROM_SCRATCH, epochs=2, lr=1e-3), precision="fp32")
 OURS = replace(TINY, arch="papernet", pretrained=True)
 EXAMPLE = "--arch efficientnet_lite0_imagenet"
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def draw(folder, counts):
@@ -31,15 +32,6 @@ def draw(folder, counts):
             pixels = random.integers(0, 256, (45, 60, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "images" / f"{breed}_{number}.jpg")
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    "Pictures of 32 px keep one core busy; more threads would only wait for each other."
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from petbreeds.transfer.views import crop_box
 EXERCISES = Exercises("09_transfer")
 ROOT = Path(__file__).parents[1]
 COLOURS = {"Abyssinian": (200, 120, 40), "Bombay": (20, 20, 30), "beagle": (120, 80, 200), "pug": (90, 200, 90)}
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def draw(folder, counts):
@@ -38,14 +39,6 @@ def draw(folder, counts):
             pixels = np.clip(rng.normal(colour, 30, (45, 60, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / "images" / f"{breed}_{number}.jpg")
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -45,10 +45,8 @@ def _own_loaders(dls, profile):
 # %% ../../nbs/04_baseline.ipynb #a410e3d9
 def _start(profile):
     "What `vision_learner` must know of weights and head; NetworkError without weights."
-    if not profile.pretrained:
-        return {"pretrained": False, **PLAIN_HEAD}
-    start = {"pretrained": True, **PLAIN_HEAD}
-    file = weights_at_hand(profile.arch)
+    start = {"pretrained": profile.pretrained, **PLAIN_HEAD}
+    file = weights_at_hand(profile.arch) if profile.pretrained else None
     if file is not None and profile.arch not in TORCHVISION:
         # timm would ask the hub again, even for a file that is in the cache
         start["pretrained_cfg_overlay"] = {"file": str(file)}

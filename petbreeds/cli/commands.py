@@ -300,7 +300,8 @@ def pretrain(
     arch: Annotated[Optional[str], typer.Option(help="Network, as timm calls it.")] = None,
     breeds: Annotated[Optional[int], typer.Option(help="Imaginary breeds.")] = None,
     per_breed: Annotated[Optional[int], typer.Option(help="Pictures of each.")] = None,
-    epochs: Annotated[Optional[int], typer.Option(help="How often each picture is seen.")] = None,
+    epochs: Annotated[Optional[int],
+                      typer.Option(min=1, help="How often each picture is seen.")] = None,
     lr: Annotated[Optional[float], typer.Option(help="Highest learning rate.")] = None,
     bs: Annotated[Optional[int], typer.Option(help="Pictures in a mini-batch.")] = None,
     seed: Annotated[Optional[int],
@@ -309,8 +310,6 @@ def pretrain(
     """Pretrain a small network on imaginary breeds, or go on with it; without options: the
     PaperNet of this package."""
     check_values(lr=lr, bs=bs, epochs=epochs, seed=seed)
-    if epochs == 0:
-        raise typer.BadParameter("--epochs 0 is out of range: choose 1 or more.")
     from petbreeds.papernet.pretraining import Recipe
     given = dict(arch=arch, breeds=breeds, per_breed=per_breed, epochs=epochs, lr=lr, bs=bs,
                  seed=seed)

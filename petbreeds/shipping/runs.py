@@ -6,7 +6,7 @@
 __all__ = ['FORMAT', 'FORMAT_VERSION', 'MODEL', 'ABOUT', 'HISTORY', 'REPORT', 'CHECKPOINT', 'AGAIN', 'TOLERANCE', 'LIBRARIES',
            'RunError', 'put_file', 'is_run', 'check_folder', 'locked', 'claimed', 'next_folder', 'network_of',
            'is_word', 'describe', 'finite', 'as_json', 'write_about', 'begin_run', 'write_history', 'read_history',
-           'read_run', 'Run', 'profile_of', 'load_run', 'metrics_of', 'finish_run', 'save_run']
+           'read_run', 'Run', 'profile_of', 'load_run', 'metrics_of', 'finish_run', 'epochs_of', 'save_run']
 
 # %% ../../nbs/shipping/runs.ipynb #9ab8eca1
 import csv
@@ -596,8 +596,9 @@ def _values_of(learn):
     return getattr(learn.recorder, "values", None) or []
 
 
-def _epochs_of(learn):
-    "The same with the names of the numbers."
+def epochs_of(learn: Learner,  # trained
+              ) -> list[dict]:  # name: number, or None for what was not measured
+    "The same with the names of the numbers, a dict for each epoch."
     values = _values_of(learn)
     names = [name for name in learn.recorder.metric_names if name not in ("epoch", "time")]
     return [{name: None if value is None else float(value) for name, value in zip(names, epoch)}
@@ -607,11 +608,11 @@ def _epochs_of(learn):
 def _rows_of(learn):
     "The last fits of a learner's head and of all of it, as rows of a history."
     head = getattr(learn, "head_fit", None)
-    of_head = [{"stage": "head", **epoch} for epoch in _epochs_of(head)] if head else []
+    of_head = [{"stage": "head", **epoch} for epoch in epochs_of(head)] if head else []
     of_all = []
     if _values_of(learn):
         stage = "frozen" if learn.opt.frozen_idx else "all layers"
-        of_all = [{"stage": stage, **epoch} for epoch in _epochs_of(learn)]
+        of_all = [{"stage": stage, **epoch} for epoch in epochs_of(learn)]
     return [{"epoch": number, **row} for number, row in enumerate([*of_head, *of_all], 1)]
 
 

@@ -21,8 +21,8 @@ from ..layout import get_pets
 from ..networks import check_network, weights_at_hand
 from .pages import report
 from .runs import (
-    CHECKPOINT, Run, RunError, begin_run, claimed, describe, finish_run, locked, next_folder,
-    profile_of, read_run, write_about)
+    CHECKPOINT, Run, RunError, begin_run, claimed, describe, epochs_of, finish_run, locked,
+    next_folder, profile_of, read_run, write_about)
 from ..transfer import BatchNormAtRest, balanced_loss, fit_head
 from ..transfer.folds import cross_validated
 
@@ -60,11 +60,11 @@ class Options:
         return f"{data}-{profile.arch}" if data else profile.arch
 
 # %% ../../nbs/shipping/training.ipynb #a2bfd90b
-def _head_row(head, number):
-    "An epoch of a head as a row of the history; what was not measured is left out."
-    values = dict(zip(head.recorder.metric_names[1:], head.recorder.values[number]))
-    measured = {name: float(value) for name, value in values.items() if value is not None}
-    return {"epoch": number + 1, "stage": "head", **measured}
+def _head_rows(head):
+    "The epochs of a head as rows of the history; what was not measured is left out."
+    measured = [{name: value for name, value in epoch.items() if value is not None}
+                for epoch in epochs_of(head)]
+    return [{"epoch": number, "stage": "head", **epoch} for number, epoch in enumerate(measured, 1)]
 
 
 def first_stage(learn,  # of `pet_learner`, as it was made
@@ -81,7 +81,7 @@ def first_stage(learn,  # of `pet_learner`, as it was made
             found["cross_validation"] = {"error_rate": wrong / n, "n": n, "wrong": wrong,
                                          "interval": list(share_interval(wrong, n)), "loss": None}
     head = fit_head(learn, schedule.views, schedule.head_epochs, cbs=cbs)
-    return [_head_row(head, number) for number in range(schedule.head_epochs)], found
+    return _head_rows(head), found
 
 # %% ../../nbs/shipping/training.ipynb #0c71173c
 FIRST_LAYERS = 100  # times smaller than the head's is the rate of the first layers
