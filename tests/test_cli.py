@@ -421,3 +421,16 @@ def test_errors_of_the_machine_say_what_to_do(petbreeds, monkeypatch, error, wor
     monkeypatch.setattr("petbreeds.layout.get_pets", fail)
     status, _, complaint = petbreeds("data")
     assert status == 1 and words in complaint and "internal" not in complaint and len(complaint.splitlines()) == 1
+
+
+def test_a_loader_left_half_made_says_nothing(here):
+    "As Ctrl-C leaves torch's: its destructor looks for workers that were never made."
+    program = ("from petbreeds.cli.terminal import run_command\n"
+               "class Half:\n"
+               "    def __del__(self): self.workers\n"
+               "def app(arguments, **options):\n"
+               "    Half()\n"
+               "    raise KeyboardInterrupt\n"
+               "run_command(app, [])\n")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "petbreeds: stopped\n")

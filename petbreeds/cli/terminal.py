@@ -98,6 +98,10 @@ def _status_of(app, arguments, debug):
         return status
 
 
+def _pass_over(unraisable):
+    "Says nothing of what went wrong in a destructor, as in a loader that Ctrl-C left half made."
+
+
 def run_command(app,  # a typer application
                 arguments: list[str]
                 | None = None,  # without the name of the program; None: those of this process
@@ -107,6 +111,7 @@ def run_command(app,  # a typer application
     if not debug:
         import warnings
         warnings.simplefilter("ignore")
+        sys.unraisablehook = _pass_over
     if hasattr(sys.stdout, "reconfigure"):  # a file name may hold what the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     with notices_shown():
