@@ -147,7 +147,8 @@ _Rate = Annotated[Optional[float],
                   typer.Option(help="The highest learning rate of those epochs.")]
 _Balance = Annotated[bool, typer.Option("--balance", help="Let every class weigh the same, however "
                                                           "few its pictures are.")]
-_BatchSize = Annotated[Optional[int], typer.Option(help="Pictures in a mini-batch.")]
+_BatchSize = Annotated[Optional[int],
+                       typer.Option(help="Pictures in a mini-batch of those epochs.")]
 _Size = Annotated[Optional[int],
                   typer.Option(help="Side of the pictures that the network sees, px.")]
 _Seed = Annotated[Optional[int],
