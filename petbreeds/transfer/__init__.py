@@ -9,8 +9,9 @@ __all__ = ['body_features', 'fit_head', 'BatchNormAtRest', 'balanced_loss', 'Fea
 import logging
 import warnings
 
-from .features import (
-    Features, at_rest, batches_of, has_random_body, head_learner, parts_of, told)
+from petbreeds.transfer.features import (
+    Features, at_rest, batches_of, has_random_body, head_learner, one_thread,
+    parts_of, told)
 from .views import TransferError, in_threads, through_body
 
 with warnings.catch_warnings():  # fastai uses a part of torch that torch will retire
@@ -64,7 +65,8 @@ def fit_head(
     valid = body_features(learn, part="valid", cbs=cbs) if judged else None
     head = head_learner(learn, train, valid)
     learn.head_fit = head
-    head.fit_one_cycle(epochs, lr, cbs=list(cbs))
+    with one_thread():
+        head.fit_one_cycle(epochs, lr, cbs=list(cbs))
     return head
 
 # %% ../../nbs/09_transfer.ipynb #71309dd5

@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['POOLING', 'MOST_BYTES', 'MOST_ROWS', 'JUDGED_ROWS', 'Parts', 'parts_of', 'at_rest', 'features_per_picture',
-           'Features', 'check_memory', 'is_ours', 'random_batches', 'own_batches', 'still_batches', 'seed_of',
-           'batches_of', 'told', 'has_random_body', 'FeatureLoader', 'head_learner']
+           'Features', 'check_memory', 'is_ours', 'random_batches', 'still_batches', 'own_batches', 'seed_of',
+           'batches_of', 'told', 'has_random_body', 'FeatureLoader', 'one_thread', 'head_learner']
 
 # %% ../../nbs/transfer/features.ipynb #03a55ff4
 import warnings
-from contextlib import contextmanager
-from copy import deepcopy
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple
 
@@ -19,19 +18,19 @@ import numpy as np
 with warnings.catch_warnings():  # fastai uses a part of torch that torch is about to retire
     warnings.simplefilter("ignore", FutureWarning)
     import torch
+    import torch.nn.functional as F
     from fastai.callback.progress import ProgressCallback
-    from fastai.data.all import DataLoader, DataLoaders, Normalize
+    from fastai.data.all import DataLoader, DataLoaders, Normalize, ToTensor
     from fastai.layers import AdaptiveConcatPool2d, Flatten
     from fastai.learner import Learner
-    from fastai.torch_core import to_device
     from fastcore.basics import chunked
 from torch import Tensor, nn
 
-from ..blocks import FEWEST_STEPS, workers_for
+from ..blocks import FEWEST_STEPS, pet_block, workers_for
 from ..checkpoint import RepeatableEpochs
 from ..interpretation.results import PARTS
 from .views import (
-    TransferError, fastest_pass, random_view, view_rng)
+    TransferError, fastest_pass, random_view, still_view, view_rng)
 
 # %% ../../nbs/transfer/features.ipynb #bffc4e0c
 POOLING = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, AdaptiveConcatPool2d, nn.Flatten, Flatten)
@@ -114,20 +113,41 @@ def check_memory(n: int,  # rows
                             f"than {MOST_BYTES / 1e9:.0f} GB: take fewer views or fewer pictures")
 
 # %% ../../nbs/transfer/features.ipynb #2e75314e
-def _normalise(dls):
+def is_ours(dls: DataLoaders,  # any
+           ) -> bool:
+    "Whether `pet_dls` made these loaders, and their pictures can be made here as they make them."
+    if not hasattr(dls, "table") or (dls.profile.item_size >= 2 * dls.profile.size):
+        return False  # from there on, fastai shrinks in two steps
+    block = pet_block(dls.profile)
+    added = {ToTensor, Normalize}  # by fastai, and with the network
+    wanted = {type(step) for step in [*block.item_tfms, *block.batch_tfms]} - added
+    return all({type(step) for step in [*dl.after_item.fs, *dl.after_batch.fs]} - added == wanted
+               for dl in dls)
+
+
+def _ready(dls):
     "What turns bytes of shape (n, size, size, 3) into what the network of these loaders expects."
     steps = [step for step in dls.train.after_batch.fs if isinstance(step, Normalize)]
+    size = dls.profile.size
 
-    def normalised(pictures):
-        pictures = pictures.to(dls.device).permute(0, 3, 1, 2).float() / 255
+    def ready(pictures):
+        pictures = torch.from_numpy(np.stack(pictures)).to(dls.device).permute(0, 3, 1, 2)
+        pictures = pictures.float() / 255
+        if pictures.shape[-1] != size:  # fastai's second interpolation, for one that is not random
+            pictures = F.interpolate(pictures, size, mode="bilinear", align_corners=True)
         return (pictures - steps[0].mean) / steps[0].std if steps else pictures
-    return normalised
+    return ready
 
 
-def is_ours(dls: DataLoaders,  # any
-            ) -> bool:
-    "Whether `pet_dls` made these loaders."
-    return hasattr(dls, "table") and hasattr(dls, "profile")
+def _batches(dls, jobs, view_of, bs):
+    "Functions that make (pictures, labels): `view_of` each job, a row and the number of a view."
+    ready = _ready(dls)
+
+    def made(some):
+        labels = [dls.vocab.o2i[row.label] for row, _ in some]
+        return ready([view_of(row, view) for row, view in some]), torch.tensor(labels)
+    for some in chunked(jobs, bs):
+        yield partial(made, some)
 
 
 def random_batches(dls: DataLoaders,  # of `pet_dls`, with the network's Normalize
@@ -136,54 +156,36 @@ def random_batches(dls: DataLoaders,  # of `pet_dls`, with the network's Normali
                    bs: int,  # pictures in a mini-batch
                   ):  # yields functions that make (pictures, labels), view by view, row by row
     "Random views of the training pictures, ready for the body."
-    rows = dls.train_ds.items
-    size = dls.profile.size
-    normalised = _normalise(dls)
-    pictures = list(zip(rows["path"], rows["file"], rows["label"]))
-    jobs = [(*picture, view) for view in range(views) for picture in pictures]
+    def view_of(row, view):
+        return random_view(row.path, dls.profile.size, view_rng(seed, row.file, view))
+    rows = list(dls.train_ds.items.itertuples())
+    return _batches(dls, [(row, view) for view in range(views) for row in rows], view_of, bs)
 
-    def made(some):
-        arrays = [random_view(path, size, view_rng(seed, file, view))
-                  for path, file, _, view in some]
-        labels = [dls.vocab.o2i[label] for _, _, label, _ in some]
-        return normalised(torch.from_numpy(np.stack(arrays))), torch.tensor(labels)
-    for some in chunked(jobs, bs):
-        yield partial(made, some)
+
+def still_batches(dls: DataLoaders,  # of `pet_dls`, with the network's Normalize
+                  part: str,  # 'train', 'valid' or 'test'
+                  bs: int,  # pictures in a mini-batch
+                 ):  # yields functions that make (pictures, labels), row by row
+    "Pictures as the pipeline of validation makes them."
+    def view_of(row, _):
+        return still_view(row.path, dls.profile.item_size)
+    rows = dls[PARTS.index(part)].items.itertuples()
+    return _batches(dls, [(row, 0) for row in rows], view_of, bs)
 
 
 def own_batches(dls: DataLoaders,  # any
-                views: int,  # of each training picture
+                part: str,  # 'train', 'valid' or 'test'
+                views: int | None,  # random ones of each training picture; None: as in validation
                ):  # yields functions that give (pictures, labels)
-    "The training pictures as the loaders' own pipeline makes them."
-    loader = dls.train.new(shuffle=False, drop_last=False)
-    for _ in range(views):
-        for batch in loader:
-            yield partial(tuple, batch)
-
-
-def _made_by(loader, rows):
-    "A mini-batch of some rows, as the loader makes it in validation."
-    each, together = deepcopy((loader.after_item, loader.after_batch))
-    each.split_idx = together.split_idx = 1  # the middle of each picture, not augmented
-    items = [each(loader.create_item(row)) for row in rows]
-    return tuple(together(to_device(loader.do_batch(items), loader.device)))
-
-
-def still_batches(dls: DataLoaders,  # any
-                  part: str,  # 'train', 'valid' or 'test'
-                  bs: int,  # pictures in a mini-batch
-                 ):  # yields functions that give (pictures, labels), in the order of the part
-    "Pictures as the pipeline of validation makes them."
+    "Pictures as the loaders' own pipeline makes them, in its own mini-batches."
     loader = dls[PARTS.index(part)]
-    if is_ours(dls):
-        for rows in chunked(range(len(loader.dataset)), bs):
-            yield partial(_made_by, loader, rows)
-        return
     workers = min(loader.num_workers, workers_for(dls.device))
-    loader = loader.new(shuffle=False, drop_last=False, num_workers=workers, bs=bs)
-    with loader.dataset.set_split_idx(1):
-        for batch in loader:
-            yield partial(tuple, batch)
+    loader = loader.new(shuffle=False, drop_last=False, num_workers=workers)
+    random = part == "train" and views is not None
+    with nullcontext() if random else loader.dataset.set_split_idx(1):
+        for _ in range(views if random else 1):
+            for batch in loader:
+                yield partial(tuple, batch)
 
 # %% ../../nbs/transfer/features.ipynb #42647e10
 def seed_of(learn: Learner,  # any
@@ -214,10 +216,10 @@ def batches_of(learn: Learner,  # of `pet_learner` or `vision_learner`
     check_memory(total, features_per_picture(learn.model, size, len(dls.vocab)))
     with at_rest(learn.model):
         precision, bs = fastest_pass(learn.model[0], size)
-    if random and is_ours(dls):
-        batches = random_batches(dls, views, seed_of(learn), bs)
+    if not is_ours(dls):
+        batches = own_batches(dls, part, views)
     elif random:
-        batches = own_batches(dls, views)
+        batches = random_batches(dls, views, seed_of(learn), bs)
     else:
         batches = still_batches(dls, part, bs)
     return precision, total, batches
@@ -257,6 +259,17 @@ class FeatureLoader(DataLoader):
         "Rows of features and their labels, one mini-batch at a time."
         for chosen in chunked(samples, self.bs, drop_last=self.drop_last):
             yield self.dataset.x[chosen], self.dataset.y[chosen]
+
+
+@contextmanager
+def one_thread():
+    "A head is so small that several threads would only wait for each other."
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 MOST_ROWS = 64  # of features in a mini-batch; fewer where an epoch would have too few steps
