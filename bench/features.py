@@ -48,7 +48,8 @@ def fastai_views(learn, precision):
     "Training pictures through the loader's own augmentation, then through the body."
     body, pool, _ = parts_of(learn.model)
     n = 0
-    for pictures, labels in own_batches(learn.dls, 1):
+    for batch in own_batches(learn.dls, "train", 1):
+        pictures, labels = batch()
         pool(through_body(body, pictures, precision))
         n += len(labels)
     return n
