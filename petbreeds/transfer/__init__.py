@@ -9,8 +9,9 @@ __all__ = ['body_features', 'fit_head', 'BatchNormAtRest', 'balanced_loss', 'Fea
 import logging
 import warnings
 
+from ..networks import at_rest
 from .features import (
-    Features, at_rest, batches_of, has_random_body, head_learner, parts_of)
+    Features, batches_of, has_random_body, head_learner, parts_of)
 from .views import TransferError, through_body
 
 with warnings.catch_warnings():  # fastai uses a part of torch that torch will retire
