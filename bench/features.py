@@ -20,8 +20,9 @@ from petbreeds.baseline import pet_learner
 from petbreeds.blocks import pet_dls
 from petbreeds.experiments import machine
 from petbreeds.layout import get_pets
+from petbreeds.networks import at_rest
 from petbreeds.transfer import body_features
-from petbreeds.transfer.features import at_rest, own_batches, parts_of
+from petbreeds.transfer.features import own_batches, parts_of
 from petbreeds.transfer.views import fastest_pass, in_threads, through_body
 
 NOISE = 256  # pictures that the body alone looks at

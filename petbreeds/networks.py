@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PAPERNET', 'DESCRIPTION', 'AGAIN', 'LITE0', 'PAPERNET_ARCH', 'LITE0_ARCH', 'OWN', 'TORCHVISION', 'PLAIN_HEAD',
            'HEADS', 'NetworkError', 'halved', 'save_body', 'read_body', 'load_body', 'Wheel', 'check_network',
-           'arch_for', 'network_stats', 'network', 'weights_at_hand']
+           'arch_for', 'network_stats', 'network', 'at_rest', 'weights_at_hand']
 
 # %% ../nbs/ground/networks.ipynb #18bb67eb
 import difflib
@@ -14,6 +14,7 @@ import json
 import urllib.error
 import urllib.request
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -300,6 +301,20 @@ def network(arch: str,  # see `check_network`
     else:
         net, _ = create_timm_model(arch, n_classes, pretrained=False, **HEADS[head])
     return net.to(memory_format=torch.channels_last)
+
+# %% ../nbs/ground/networks.ipynb #38a9bb35
+@contextmanager
+def at_rest(module: nn.Module,  # with its own mode for each of its parts
+           ):
+    "Evaluation mode for a while; each part then gets its own mode back."
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
 
 # %% ../nbs/ground/networks.ipynb #488e5da8
 def _answers(address, wait=5):

@@ -9,9 +9,10 @@ __all__ = ['body_features', 'fit_head', 'BatchNormAtRest', 'balanced_loss', 'Fea
 import logging
 import warnings
 
+from ..networks import at_rest
 from petbreeds.transfer.features import (
-    Features, at_rest, batches_of, has_random_body, head_learner, one_thread,
-    parts_of, told)
+    Features, batches_of, has_random_body, head_learner, one_thread, parts_of,
+    told)
 from .views import TransferError, in_threads, through_body
 
 with warnings.catch_warnings():  # fastai uses a part of torch that torch will retire
