@@ -7,12 +7,13 @@ __all__ = ['EXTENSIONS', 'FORMATS', 'MAX_BYTES', 'ADVICE', 'MAX_PIXELS', 'LARGE'
            'picture_fault']
 
 # %% ../nbs/ground/pictures.ipynb #178e4060
+import ctypes
 import logging
 import os
 import stat
 import threading
 import warnings
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -56,6 +57,18 @@ ADVICE = {  # fault: what to do about it
 # a filter that is set and taken back for each picture would not be safe in threads.
 warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\b")
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what it logs
+
+
+
+def _quiet_libtiff():
+    "Let Pillow's library for TIFF, which prints about damaged files by itself, print nothing."
+    with suppress(AttributeError, OSError):  # built in another way: then it goes on
+        pillow = ctypes.CDLL(Image.core.__file__)
+        pillow.TIFFSetErrorHandler(ctypes.c_void_p())
+        pillow.TIFFSetWarningHandler(ctypes.c_void_p())
+
+
+_quiet_libtiff()
 
 
 @lru_cache

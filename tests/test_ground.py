@@ -560,6 +560,7 @@ def test_large_pictures_wait_for_each_other_and_small_ones_do_not(monkeypatch):
 
 
 @pytest.mark.parametrize("path", [as_file(Image.new("1", (9500, 9500))), as_file(photo(), "TIFF")[:-8] + b"\xff" * 8,
+                                  as_file(photo(), "TIFF", compression="packbits")[:-300] + b"\x7f" * 300,
                                   as_file(photo(), "TIFF").replace(struct.pack("<HHI", 277, 3, 1),
                                                                    struct.pack("<HHI", 277, 3, 9))])
 def test_no_picture_makes_a_noise(path, tmp_path):
