@@ -593,7 +593,7 @@ def test_a_file_that_changes_is_checked_again(pets):
 
 def test_audit_without_a_decoder_that_complains_says_so(dirty, monkeypatch, caplog):
     monkeypatch.setattr("petbreeds.layout.auditing._DECODE_EACH", "raise SystemExit('no decoder here')")
-    assert set(FAULTS) - set(audit(dirty).fault) == {"damaged", "unreadable"}
+    assert set(FAULTS) - set(audit(dirty).fault) == {"damaged", "unreadable", "no reader"}
     assert caplog.messages == ["damaged JPEGs were not looked for: no decoder here"]
 
 

@@ -29,7 +29,8 @@ except ImportError:  # Windows knows no such locks: two trainings in one folder 
 # %% ../../nbs/shipping/runs.ipynb #4ee06d32
 import petbreeds
 from ..blocks.profiles import Profile, Schedule
-from ..files import PetsError, digest_of_file, fingerprint, first_line, write_whole
+from ..files import (
+    PetsError, digest_of_file, fingerprint, first_line, user_path, write_whole)
 from ..interpretation.results import PARTS, confusion, mistakes, results_of
 from ..networks import HEADS, NetworkError, network
 
@@ -87,7 +88,7 @@ def check_folder(folder: str | Path,  # for a new run
                  overwrite: bool = False,  # may it replace an earlier run?
                  ) -> None:
     "RunError, with nothing written, if a new run cannot be in `folder`."
-    folder = Path(folder).absolute()
+    folder = user_path(folder).absolute()
     if "\\udc" in ascii(str(folder)):  # a byte that is no text; safetensors opens no such path
         raise RunError(f"cannot write to {ascii(str(folder))}: its name is not UTF-8; "
                        "choose another folder")
@@ -143,7 +144,7 @@ def claimed(folder: str | Path,  # for a new run
             fresh: bool = False,  # was it made for this, by `next_folder`?
             ):
     "Have `folder` to oneself for a new run; RunError if it is not fit, or in use."
-    folder = Path(folder)
+    folder = user_path(folder)
     check_folder(folder, overwrite)
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     if fresh:
@@ -349,7 +350,7 @@ def _cell(name, value):
 def read_history(folder: Path,  # of a run
                  ) -> list[dict]:  # one per epoch: epoch, stage, train_loss, and what was validated
     "The epochs of a run; RunError if the table is missing or damaged."
-    path = Path(folder) / HISTORY
+    path = user_path(folder) / HISTORY
     try:
         rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
         history = [{name: _cell(name, value) for name, value in row.items()} for row in rows]
@@ -498,7 +499,7 @@ def read_run(folder: str | Path,  # of a run
              finished: bool = True,  # must it be complete?
              ) -> dict:  # the content of run.json
     "What is written about a run; RunError if it is missing, damaged, foreign or unfinished."
-    path = Path(folder) / ABOUT
+    path = user_path(folder) / ABOUT
     try:
         about = _json_in(path)
     except FileNotFoundError:
@@ -544,7 +545,7 @@ def load_run(folder: str | Path,  # of a run
              device=None,  # where the network computes; default: a GPU if there is one
              ) -> Run:
     "Read a run without running any code of it; RunError in one line if it cannot be used."
-    folder = Path(folder)
+    folder = user_path(folder)
     about = read_run(folder)
     try:
         model = network(about["architecture"], len(about["vocabulary"]), about["head"])
