@@ -3,9 +3,9 @@
     python bench/features.py [--photos FOLDER] [--runs 3] [--dry-run]
 
 Pictures a second, the median of so many runs, which take turns: the body alone on noise, in float32 in mini-batches
-of 32 that all cores share, and as `fastest_pass` chooses with a mini-batch for each core; random views by one
-interpolation; the same pictures through fastai's loader with its augmentation; and pictures as validation sees them.
-With the most memory of the process (resident set, so far).
+of 32, then as `fastest_pass` chooses, with all cores at one mini-batch and with a mini-batch for each core; random
+views by one interpolation; the same pictures through fastai's loader with its augmentation; and pictures as validation
+sees them. With the most memory of the process (resident set, so far).
 Written to bench/results/features.json.
 """
 import argparse
@@ -62,6 +62,7 @@ def measure(path, runs):
     with at_rest(learn.model):
         best = fastest_pass(learn.model[0], learn.dls.profile.size)
         ways = {"body_fp32": lambda: body_alone(learn, "fp32", 32),
+                "body_shared": lambda: body_alone(learn, *best),
                 "body_best": lambda: body_alone(learn, *best, over=in_threads),
                 "random_views": lambda: len(body_features(learn).y),
                 "fastai_views": lambda: fastai_views(learn, best.precision),
