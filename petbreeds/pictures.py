@@ -59,7 +59,6 @@ warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\b")
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what it logs
 
 
-
 def _quiet_libtiff():
     "Let Pillow's library for TIFF, which prints about damaged files by itself, print nothing."
     with suppress(AttributeError, OSError):  # built in another way: then it goes on

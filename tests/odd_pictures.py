@@ -1,15 +1,9 @@
 """Pictures as no camera writes them, each made from a seed, and the one question to ask about each: is it used by
 everything that opens pictures, or named by everything? `test_fuzz.py` asks about some, `bench/fuzz_pictures.py` about
 ten thousand."""
-import os
 import random
-import signal
 import struct
-import sys
-import tempfile
-import time
 import zlib
-from contextlib import contextmanager
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -19,15 +13,14 @@ import torch
 from fastai.data.core import Pipeline
 from PIL import Image
 from torch import nn
+from watching import Watch
 
 from petbreeds.blocks import PROFILES, pet_block, with_options
-from petbreeds.layout import audit, usable_images
 from petbreeds.pictures import FORMATS, PictureError, heif_at_hand, open_picture, picture_fault
 from petbreeds.shipping import Run, predict
 from petbreeds.shipping.pages import _thumbnail
 
-LONGEST = 5.0  # seconds for one picture, in each of its uses
-MOST_MEMORY = 1024  # MB above what the process held before
+USES = 5  # of each picture: see `uses_of`
 SUFFIXES = {"JPEG": ("jpg", "jpeg", "jpe", "jfif"), "MPO": ("mpo", "jpg"), "PNG": ("png",), "WEBP": ("webp",),
             "GIF": ("gif",), "BMP": ("bmp",), "TIFF": ("tif", "tiff"), "AVIF": ("avif",), "HEIF": ("heic", "heif")}
 MODES = {"JPEG": ("L", "RGB", "CMYK"), "MPO": ("L", "RGB"), "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
@@ -152,13 +145,15 @@ def planted_metadata(data, rng):
     if data.startswith(b"\x89PNG"):
         name = rng.choice([b"eXIf", b"iCCP", b"zTXt", b"iTXt", b"tEXt", b"pHYs", b"gAMA", b"tRNS", b"acTL", b"cHRM"])
         body = rng.choice([exif, b"", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n 9\n00zz"),
-                           b"a\0\0" + zlib.compress(b"meow" * 2**18), b"XML:com.adobe.xmp\0\0\0\0\0<x", rng.randbytes(9)])
+                           b"a\0\0" + zlib.compress(b"meow" * 2**18), b"XML:com.adobe.xmp\0\0\0\0\0<x",
+                           rng.randbytes(9)])
         chunk = struct.pack(">I", len(body)) + name + body
         return data[:33] + chunk + struct.pack(">I", zlib.crc32(name + body)) + data[33:]
     if data.startswith(b"\xff\xd8"):
         marker = rng.choice([0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE])
-        body = rng.choice([b"Exif\0\0" + exif, b"ICC_PROFILE\0\1\1" + rng.randbytes(50), b"MPF\0" + exif, rng.randbytes(30),
-                           b"http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation='7'>", b"Photoshop 3.0\x008BIM" + b"\xff" * 9])
+        body = rng.choice([b"Exif\0\0" + exif, b"ICC_PROFILE\0\1\1" + rng.randbytes(50), b"MPF\0" + exif,
+                           b"http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation='7'>", rng.randbytes(30),
+                           b"Photoshop 3.0\x008BIM" + b"\xff" * 9])
         return data[:2] + bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body + data[2:]
     return data + exif
 
@@ -179,59 +174,6 @@ def odd_picture(seed):
 
 
 # The question
-
-class TooLong(BaseException):
-    "No exception of those that programs catch."
-
-
-@contextmanager
-def limited(seconds):
-    "TooLong after so many seconds."
-    def stop(*args):
-        raise TooLong
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextmanager
-def heard():
-    "What is written to file descriptor 2 meanwhile, by Python or by a library in C: a list with one text."
-    said = []
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as file:
-        before = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield said
-        finally:
-            sys.stderr.flush()
-            os.dup2(before, 2)
-            os.close(before)
-            file.seek(0)
-            said.append(file.read().decode(errors="replace"))
-
-
-def memory(name="VmRSS"):
-    "MB that this process holds, or, as VmHWM, has held since `forget_peak`; 0 where the system does not say."
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
-
-
-def forget_peak():
-    "Let VmHWM begin anew."
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
-
 
 def small_run():
     "A run whose network is as small as can be: pictures are opened and prepared as for any other."
@@ -259,38 +201,16 @@ def uses_of(run, file, data):
     return found
 
 
-def judged(run, folder, seed, load=1.0):
-    """What happened to one picture: its outcome ('used', or the fault that all name), what was wrong ('' if nothing),
-    seconds and MB. `load` stretches the limit of time on a busy machine."""
+def judged(run, folder, seed):
+    "What happened to one picture: its outcome ('used', or the fault that all name), what was wrong, seconds and MB."
     kind, suffix, data = odd_picture(seed)
     file = Path(folder) / f"pug_{seed}.{suffix}"
     file.write_bytes(data)
-    forget_peak()
-    before, start = memory(), time.process_time()
-    wrong, found = "", {}
-    try:
-        with heard() as said, limited(6 * load * LONGEST):
-            found = uses_of(run, file, data)
-    except TooLong:
-        wrong = "hang"
-    except Exception as error:
-        wrong = f"crash: {type(error).__name__}: {error}"[:200]
-    seconds, more = time.process_time() - start, memory("VmHWM") - before
+    found = {}
+    with Watch(USES) as watch:
+        found = uses_of(run, file, data)
     outcomes = {value for name, value in found.items() if name != "report"}
-    if not wrong and (len(outcomes) != 1 or (found["report"] == "used") != (outcomes == {"used"})):
-        wrong = f"disagreement: {found}"
-    if not wrong and said[0]:
-        wrong = f"noise: {said[0]!r}"[:200]
-    if not wrong and seconds > LONGEST * len(found):
-        wrong = f"slow: {seconds:.1f} s"
-    if not wrong and more > MOST_MEMORY:
-        wrong = f"memory: {more:.0f} MB"
+    if found and (len(outcomes) != 1 or (found["report"] == "used") != (outcomes == {"used"})):
+        watch.wrong = watch.wrong or f"disagreement: {found}"
     file.unlink()
-    return {"seed": seed, "kind": kind, "outcome": found.get("whole", "none"), "wrong": wrong,
-            "seconds": round(seconds, 3), "mb": round(more)}
-
-
-def unnamed(folder):
-    "Files of a folder that `audit` and `usable_images` both pass over in silence."
-    named = {folder / "images" / name for name in audit(folder).file} | set(usable_images(folder))
-    return sorted(path.name for path in (folder / "images").iterdir() if path not in named)
+    return {"seed": seed, "kind": kind, "outcome": found.get("whole", "none"), **watch.facts}

@@ -11,7 +11,7 @@ import base64
 import io
 import math
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import matplotlib.pyplot as plt
 from jinja2 import Environment, StrictUndefined
@@ -100,8 +100,9 @@ QUALITY = 80  # of the JPEG
 
 def _thumbnail(folder, name):
     "A picture of the data as a data URI; None if it is not there."
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+    inside = PurePath(name)
+    path = folder / inside
+    if inside.is_absolute() or ".." in inside.parts or not path.is_file():
         return None
     try:
         image = open_picture(path, size=THUMBNAIL)

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['FORMAT', 'FORMAT_VERSION', 'MODEL', 'ABOUT', 'HISTORY', 'REPORT', 'CHECKPOINT', 'AGAIN', 'TOLERANCE', 'LIBRARIES',
            'RunError', 'put_file', 'is_run', 'check_folder', 'locked', 'claimed', 'next_folder', 'network_of',
-           'is_word', 'describe', 'finite', 'as_json', 'write_about', 'begin_run', 'write_history', 'read_history',
-           'read_run', 'Run', 'profile_of', 'load_run', 'metrics_of', 'finish_run', 'epochs_of', 'save_run']
+           'is_word', 'describe', 'finite', 'as_json', 'write_about', 'sweep', 'begin_run', 'write_history',
+           'read_history', 'read_run', 'Run', 'profile_of', 'load_run', 'metrics_of', 'finish_run', 'epochs_of',
+           'save_run']
 
 # %% ../../nbs/shipping/runs.ipynb #9ab8eca1
 import csv
@@ -30,7 +31,7 @@ except ImportError:  # Windows knows no such locks: two trainings in one folder 
 import petbreeds
 from ..blocks.profiles import Profile, Schedule
 from ..files import (
-    PetsError, digest_of_file, fingerprint, first_line, user_path, write_whole)
+    PetsError, digest_of_file, fingerprint, first_line, left_over, user_path, write_whole)
 from ..interpretation.results import PARTS, confusion, mistakes, results_of
 from ..networks import HEADS, NetworkError, network
 
@@ -98,7 +99,7 @@ def check_folder(folder: str | Path,  # for a new run
     if not os.access(there, os.W_OK | os.X_OK):
         raise RunError(f"cannot write to {folder}: no permission to write in {there}; "
                        "choose another folder")
-    taken = folder.is_dir() and any(folder.iterdir())
+    taken = folder.is_dir() and len(list(folder.iterdir())) > len(left_over(folder))
     if taken and not is_run(folder):
         raise RunError(f"{folder} is not empty and is no run of petbreeds: choose a new folder")
     if taken and not overwrite:
@@ -319,11 +320,19 @@ def write_about(folder: Path,  # of a run
     put_file(folder / ABOUT, as_json(about))
 
 
+def sweep(folder: Path,  # claimed
+          ) -> None:
+    "Remove the temporary files that a killed training left."
+    for path in left_over(folder):
+        path.unlink(missing_ok=True)
+
+
 def begin_run(folder: Path,  # claimed
               about: dict,  # what `describe` returns
               ) -> None:
     "Write run.json of a training that begins; what an earlier run left goes, and nothing else."
     write_about(folder, about)
+    sweep(folder)
     for name in (MODEL, HISTORY, REPORT, CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
 

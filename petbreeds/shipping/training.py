@@ -23,7 +23,7 @@ from ..networks import check_network, weights_at_hand
 from .pages import report
 from .runs import (
     CHECKPOINT, Run, RunError, begin_run, claimed, describe, epochs_of, finish_run, locked,
-    next_folder, profile_of, read_run, write_about)
+    next_folder, profile_of, read_run, sweep, write_about)
 from ..transfer import BatchNormAtRest, balanced_loss, fit_head
 from ..transfer.folds import cross_validated
 
@@ -207,6 +207,7 @@ def resume_run(folder: str | Path,  # of an interrupted run
     if about["finished"]:
         raise RunError(f"{folder} is finished: there is nothing to continue")
     with locked(folder):
+        sweep(folder)
         profile = profile_of(about)
         pictures = _pictures_of(about, data)
         dls = pet_dls(pictures, profile, seed=about["split"]["seed"], bs=profile.bs)
