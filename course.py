@@ -36,7 +36,7 @@ HOUSE = """
     blocks/profiles blocks/diagnosis 03_datablock
     baseline/precision 04_baseline
     05_softmax 06_cross_entropy
-    interpretation/results
+    interpretation/results interpretation/attention interpretation/laboratory 07_interpretation
     transfer/views transfer/features 09_transfer transfer/folds
     shipping/runs shipping/pages shipping/prediction shipping/training 14_shipping
     cli/terminal cli/doctor cli/commands 20_cli

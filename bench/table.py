@@ -104,6 +104,11 @@ TABLES = {  # name of the file: its table; cross_entropy.py writes its own
     "transfer": Table("Transfer", {"what": "name", "error": "error"},
                       "torch {torch}, {arch} at {size} px, {head_epochs} epochs of the head, {seeds} seeds; mean error "
                       "on test pictures with its 95 % interval."),
+    "laboratory": Table("The laboratory set: error, heat, flipped answers", {"what": "name", "value": "value"},
+                        "torch {torch}, {arch} at {size} px, {seeds} seeds; {per_breed} drawings of each breed for the "
+                        "error, {heat_per_breed} for the heat, {redrawn_per_breed} drawn again. Heat: its share in a "
+                        "region over the region's share of the area. Flips: the share of right answers that become "
+                        "wrong when one thing changes. Means with their 95 % intervals over seeds."),
     "fine_tuning_drawings": Table("Learning from drawings: a head on features against plain fastai",
                                   FINE_TUNING, ON_SETTINGS + HOW_COMPARED),
     "fine_tuning_photographs": Table("Learning from photographs: a head on features against plain fastai",

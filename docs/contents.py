@@ -17,7 +17,7 @@ def rooms_of(folder: str) -> list[str]:
 FOLDERS = list(dict.fromkeys(name.split("/")[0] for name in course.HOUSE if course.is_room(name)))
 PARTS = {
     "Data": ["01_layout", "02_presizing", "03_datablock", "04_baseline"],
-    "Loss": ["05_softmax", "06_cross_entropy"],
+    "Loss": ["05_softmax", "06_cross_entropy", "07_interpretation"],
     "Training": ["09_transfer"],
     "Practice": ["14_shipping"],
     "Appendix": ["00_paperpets", "00a_papernet", "20_cli", "glossary"],

@@ -9,6 +9,7 @@ __all__ = []
 from .baseline import *
 from .blocks import *
 from .cross_entropy import *
+from .interpretation import *
 from .layout import *
 from .papernet import *
 from .paperpets import *

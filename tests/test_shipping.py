@@ -35,6 +35,7 @@ from petbreeds.baseline import pet_learner
 from petbreeds.blocks import pet_dls, profile_for, with_options
 from petbreeds.files import PetsError
 from petbreeds.interpretation.results import most_confused, results_of
+from petbreeds.intervals import share_interval
 from petbreeds.paperpets import make_paperpets
 from petbreeds.shipping import (
     ABOUT, CHECKPOINT, HISTORY, MODEL, REPORT, Options, Prediction, RunError, check_folder, describe, load_run, predict,
@@ -674,6 +675,36 @@ def test_the_report_needs_no_network_and_describes_its_drawings(run):
     assert "prefers-color-scheme: dark" in page and "width=device-width" in page
     for true, predicted, count in most_confused(run.about["confusion"], run.vocabulary):
         assert f"<td>{true}</td><td>{predicted}</td>" in page.replace("<wbr>", "")
+
+
+def test_the_report_shows_the_worst_breeds_with_intervals(copy, run):
+    n_classes = len(run.vocabulary)
+    counts = [[10 * (row == column) for column in range(n_classes)] for row in range(n_classes)]
+    counts[3][3], counts[3][4] = 6, 4
+    counts[5][5], counts[5][4] = 9, 1
+    counts[7] = [0] * n_classes
+    page = report(change(copy, confusion=counts)).read_text(encoding="utf-8").replace("<wbr>", "")
+    worst = page[page.index("<h2>Worst breeds"):page.index("<h2>Most confused")]
+    low, high = share_interval(4, 10)
+    assert re.findall(r"<tr><td>(\w+)</td>", worst) == [run.vocabulary[3], run.vocabulary[5]]
+    assert f"<td>40%</td><td>{low:.0%} to {high:.0%}</td>" in worst
+    assert f"No test picture of {run.vocabulary[7]}: nothing is known about\nit." in worst
+
+
+def test_the_report_shows_confident_mistakes_the_surest_first(copy, run):
+    mistakes = [{**run.about["mistakes"][0], "probability": sure} for sure in (0.5, None, 0.9)]
+    page = report(change(copy, mistakes=mistakes)).read_text(encoding="utf-8")
+    gallery = page[page.index("<h2>Confident mistakes"):]
+    assert re.findall(r"</b> (.+?)<br>", gallery) == ["90.0%", "50.0%", "not a number"]
+
+
+def test_the_report_of_very_many_breeds_leaves_the_matrix_out(copy):
+    n_classes = 300
+    counts = [[int(row == column) for column in range(n_classes)] for row in range(n_classes)]
+    change(copy, vocabulary=[f"breed {number}" for number in range(n_classes)], confusion=counts, mistakes=[])
+    page = report(copy).read_text(encoding="utf-8")
+    assert "A matrix of 300 breeds does not fit on a page" in page and "taken for" not in page
+    assert page.count("<p>None: every answer was right.</p>") == 2
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
