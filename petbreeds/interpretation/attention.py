@@ -46,19 +46,21 @@ def layer_for(model: nn.Module,  # a convolutional network
               pictures: Tensor,  # a mini-batch as the network takes it
               least: int = LEAST,  # rows and columns that its maps must have
               ) -> nn.Module:
-    "The latest outermost layer with maps of some size; InterpretationError if there is none."
+    "The latest outermost layer with the smallest maps that are large enough, if there is one."
     found = maps_of(model, pictures[:1])
     if not found:
         raise InterpretationError("Grad-CAM needs a network with convolutions: no layer of this "
                                   "one gives a map of places; use one such as papernet or resnet34")
-    fine = [(name, layer) for name, layer, *sides in found if min(sides) >= least]
+    fine = [(name, layer, min(sides)) for name, layer, *sides in found if min(sides) >= least]
     if not fine:
         finest = max(min(sides) for _, _, *sides in found)
         raise InterpretationError(
             f"Grad-CAM needs maps of {least}x{least} places or more, and the finest of this "
             f"network have {finest}: give it larger pictures, or name a layer of your own")
-    depth = min(name.count(".") for name, _ in fine)
-    return [layer for name, layer in fine if name.count(".") == depth][-1]
+    smallest = min(side for _, _, side in fine)
+    outer = min(name.count(".") for name, _, side in fine if side == smallest)
+    return [layer for name, layer, side in fine
+            if (side == smallest) and (name.count(".") == outer)][-1]
 
 # %% ../../nbs/interpretation/attention.ipynb #c616496f
 def heat_over_area(maps: Tensor,  # shape (n, rows, columns), not negative
