@@ -482,7 +482,10 @@ def test_an_internal_error_is_one_line_unless_the_traceback_is_wanted(petbreeds,
 @pytest.mark.parametrize("error, words", [
     (MemoryError(), "smaller --bs"), (RuntimeError("CUDA out of memory. Tried"), "smaller --bs"),
     (PermissionError(13, "Permission denied", "/x"), "Permission denied: /x"),
-    (OSError(28, "No space left"), "free space")])
+    (OSError(28, "No space left"), "free space"),
+    (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "--shm-size"),
+    (RuntimeError("Caught RuntimeError in DataLoader worker process 0.\nunable to write to file </torch_7_8_9>"),
+     "--shm-size")])
 def test_errors_of_the_machine_say_what_to_do(petbreeds, monkeypatch, error, words):
     def fail(*args, **kwargs):
         raise error
