@@ -14,7 +14,7 @@ INSTALL_VENV = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
   then apt-get update -q && apt-get install -y -q --no-install-recommends python3-venv; \
   else echo "make: $(PYTHON) cannot make virtual environments; on Debian: sudo apt-get install python3-venv"; exit 1; fi
 
-.PHONY: help install course test lint lab docs docs-serve bench gpu export lock clean
+.PHONY: help install course test lint lab docs docs-serve bench gpu export lock clean pdf sample publishable
 
 help:
 	@echo "make install  virtual environment, locked packages, PaperPets"
@@ -24,6 +24,9 @@ help:
 	@echo "make lab      read and run the chapters in JupyterLab"
 	@echo "make docs     the chapters as web pages in _site/"
 	@echo "make docs-serve  the pages of _site/ on http://127.0.0.1:8000"
+	@echo "make pdf      the course as one PDF, _site/petbreeds.pdf"
+	@echo "make publishable  whether settings.ini holds all that publishing needs"
+	@echo "make sample   train, and take the run's report as the site's sample"
 	@echo "make bench    measure against the budgets, results in bench/results/"
 	@echo "make gpu      the cells that need a GPU and the photographs"
 	@echo "make export   write petbreeds/ from nbs/ and clean the notebooks"
@@ -66,6 +69,17 @@ docs: $(READY)
 docs-serve: docs
 	@echo "http://127.0.0.1:8000"
 	python -m http.server 8000 --bind 127.0.0.1 --directory _site
+
+pdf: docs
+	python tests/site/chromium.py
+	python docs/pdf.py
+
+publishable:
+	python3 docs/publishing.py
+
+sample: install
+	petbreeds train --out build/sample --overwrite
+	PYTHONPATH=. python docs/landing.py build/sample
 
 bench: install
 	python bench/startup.py

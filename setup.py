@@ -29,7 +29,7 @@ setup(
     include_package_data=True,
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
-    extras_require={name: settings[f"{name}_requirements"].split() for name in ("dev", "docs")},
+    extras_require={name: settings[f"{name}_requirements"].split() for name in ("dev", "docs", "heic")},
     entry_points={
         "console_scripts": settings["console_scripts"].split(),
         "nbdev": ["petbreeds=petbreeds._modidx:d"],

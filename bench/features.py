@@ -3,8 +3,9 @@
     python bench/features.py [--photos FOLDER] [--runs 3] [--dry-run]
 
 Pictures a second, the median of so many runs, which take turns: the body alone on noise, in float32 in mini-batches
-of 32 and as `fastest_pass` chooses; random views by one interpolation; the same pictures through fastai's loader with
-its augmentation; and pictures as validation sees them. With the most memory of the process (resident set, so far).
+of 32, then as `fastest_pass` chooses, with all cores at one mini-batch and with a mini-batch for each core; random
+views by one interpolation; the same pictures through fastai's loader with its augmentation; and pictures as validation
+sees them. With the most memory of the process (resident set, so far).
 Written to bench/results/features.json.
 """
 import argparse
@@ -22,7 +23,7 @@ from petbreeds.layout import get_pets
 from petbreeds.networks import at_rest
 from petbreeds.transfer import body_features
 from petbreeds.transfer.features import own_batches, parts_of
-from petbreeds.transfer.views import fastest_pass, through_body
+from petbreeds.transfer.views import fastest_pass, in_threads, through_body
 
 NOISE = 256  # pictures that the body alone looks at
 
@@ -34,20 +35,22 @@ def rate(work):
     return n / (time.perf_counter() - start)
 
 
-def body_alone(learn, precision, bs):
+def body_alone(learn, precision, bs, over=map):
     "The body on noise that lies in memory."
     size = learn.dls.profile.size
     pictures = torch.randn(bs, 3, size, size, device=learn.dls.device)
-    for _ in range(NOISE // bs):
+
+    def look(_):
         through_body(learn.model[0], pictures, precision)
-    return NOISE // bs * bs
+    return bs * len(list(over(look, range(NOISE // bs))))
 
 
 def fastai_views(learn, precision):
     "Training pictures through the loader's own augmentation, then through the body."
     body, pool, _ = parts_of(learn.model)
     n = 0
-    for pictures, labels in own_batches(learn.dls, 1):
+    for batch in own_batches(learn.dls, "train", 1):
+        pictures, labels = batch()
         pool(through_body(body, pictures, precision))
         n += len(labels)
     return n
@@ -59,7 +62,8 @@ def measure(path, runs):
     with at_rest(learn.model):
         best = fastest_pass(learn.model[0], learn.dls.profile.size)
         ways = {"body_fp32": lambda: body_alone(learn, "fp32", 32),
-                "body_best": lambda: body_alone(learn, *best),
+                "body_shared": lambda: body_alone(learn, *best),
+                "body_best": lambda: body_alone(learn, *best, over=in_threads),
                 "random_views": lambda: len(body_features(learn).y),
                 "fastai_views": lambda: fastai_views(learn, best.precision),
                 "still": lambda: len(body_features(learn, views=None).y)}

@@ -23,7 +23,7 @@ import chromium
 from builder import NBS, build
 from playwright.sync_api import sync_playwright
 
-BUDGETS = {"build": 30, "first page": 2}  # seconds
+BUDGETS = {"build": 40, "first page": 2}  # seconds
 INTERACTIVE = "(performance.timing.domInteractive - performance.timing.navigationStart) / 1000"
 
 

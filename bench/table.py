@@ -96,8 +96,9 @@ TABLES = {  # name of the file: its table; cross_entropy.py writes its own
         "right there."),
     "features": Table("Features, pictures a second", {
         "pictures": "name", "network": "network", "how many": "pictures", "body alone, fp32, 32": "body_fp32",
-        "fastest pass": "best", "body alone, so": "body_best", "random views": "random_views",
-        "fastai's views": "fastai_views", "as in validation": "still", "memory (MB)": "memory_mb"},
+        "fastest pass": "best", "body alone, so, all cores at one": "body_shared", "one for each core": "body_best",
+        "random views": "random_views", "fastai's views": "fastai_views", "as in validation": "still",
+        "memory (MB)": "memory_mb"},
         "torch {torch}, the median of {runs}. Random views should reach 80 % of the body alone in fp32 on drawings, "
         "and 75 % of its best rate on photographs."),
     "transfer": Table("Transfer", {"what": "name", "error": "error"},

@@ -9,15 +9,19 @@ import json
 import re
 import tokenize
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 
 import contents
-from checks import code_of, directives, text_of
+from checks import FENCE, code_of, directives, text_of
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 PACKAGE = "petbreeds"
 CONSTANT = re.compile(r"[A-Z][A-Z0-9_]*")
+RAISES = re.compile(r"\b(\w+(?:Error|Exit))\b:? ((?:if|where|when|for|unless|says|with|naming)\b(?:[^.;]|\.(?=\w))*)")
+SHORT_VALUE = 70  # characters
+EXAMPLES, LONG_EXAMPLE = 6, 12  # calls to choose the shortest from; lines
 PLAIN_WORD = re.compile(r"[a-z]+")
 
 
@@ -41,6 +45,10 @@ class Entry:
     module: str = ""  # petbreeds.layout
     page: str = ""  # the notebook that explains it: 01_layout
     cell: int = 0  # its index there
+    section: str = ""  # the heading there under which it stands
+    value: str = ""  # of a constant, as code or in words
+    raises: list[Parameter] = field(default_factory=list)  # what it refuses
+    example: str = ""  # a call of it from a notebook, with what it gave; Markdown
 
     @property
     def path(self):
@@ -61,7 +69,7 @@ class Entry:
 
 def has_table(entry) -> bool:
     "Whether any parameter, or what is returned, is explained."
-    return any(p.meaning for p in [*entry.parameters, *([entry.returns] if entry.returns else [])])
+    return any(p.meaning for p in [*entry.parameters, *([entry.returns] if entry.returns else []), *entry.raises])
 
 
 def comments_in(code: str) -> dict[int, str]:
@@ -102,16 +110,59 @@ def parameters_of(function, comments) -> list[Parameter]:
 
 
 def returns_of(function, comments):
-    "What a function returns, with the comment beside it."
-    meaning = comments.get(function.returns.end_lineno, "") if function.returns else ""
-    if not function.returns or (ast.unparse(function.returns) == "None" and not meaning):
-        return None
-    return Parameter("returns", ast.unparse(function.returns), meaning=meaning)
+    "What a function returns, with the comment beside it or beside the bracket that closes its parameters."
+    end = max([function.lineno, *(node.lineno for node in function.body[:1])]) - 1
+    closing = comments.get(end, "") if end > last_parameter_line(function) else ""
+    meaning = comments.get(function.returns.end_lineno, "") if function.returns else closing
+    kind = ast.unparse(function.returns) if function.returns else ""
+    return Parameter("returns", kind, meaning=meaning) if meaning or kind not in ("", "None") else None
+
+
+def last_parameter_line(function) -> int:
+    "The line on which the parameters of a function end."
+    given = function.args
+    parts = [*given.posonlyargs, *given.args, given.vararg, *given.kwonlyargs, given.kwarg]
+    parts += [*given.defaults, *given.kw_defaults]
+    return max((part.end_lineno for part in parts if part), default=function.lineno)
+
+
+def raises_of(function) -> list[Parameter]:
+    "What a function raises: what its docstring says of it, else the words of the error itself."
+    doc, found = " ".join((ast.get_docstring(function) or "").split()), {}
+    for name, when in RAISES.findall(doc):
+        found.setdefault(name, when.strip())
+    for node in own_nodes(function):
+        call = node.exc if isinstance(node, ast.Raise) else None
+        name = ast.unparse(call.func).split(".")[-1] if isinstance(call, ast.Call) else ""
+        if name.endswith(("Error", "Exit", "BadParameter")) and name not in found:
+            found[name] = message_of(call)
+    return [Parameter("raises", name, meaning=when) for name, when in found.items()]
+
+
+def own_nodes(function):
+    "The nodes of a function without those of functions inside it."
+    waiting = [*function.body]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            waiting += ast.iter_child_nodes(node)
+
+
+def message_of(call) -> str:
+    "The message of an error, with three dots for what is filled in."
+    if not call.args:
+        return ""
+    parts = getattr(call.args[0], "values", [call.args[0]])
+    text = "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in parts)
+    text = " ".join(text.split())
+    return f"'{text[:90].rstrip()}{' ...' if len(text) > 90 else ''}'" if text.strip(". ") else ""
 
 
 def function_entry(node, comments, owner: str = "") -> Entry:
     return Entry(f"{owner}.{node.name}" if owner else node.name, "method" if owner else "function",
-                 ast.get_docstring(node) or "", parameters_of(node, comments), returns_of(node, comments))
+                 ast.get_docstring(node) or "", parameters_of(node, comments), returns_of(node, comments),
+                 raises=raises_of(node))
 
 
 def class_entry(node, comments) -> Entry:
@@ -150,15 +201,57 @@ def entries_in(code: str) -> list[Entry]:
         elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             found.append(class_entry(node, comments))
         elif isinstance(node, ast.Assign):
-            names = [
-                name.id
-                for target in node.targets
-                for name in (target.elts if isinstance(target, ast.Tuple) else [target])
-                if isinstance(name, ast.Name)
-            ]
-            found += [Entry(name, "data", comments.get(node.end_lineno, "")) for name in names
+            said = comments.get(node.end_lineno) or comments.get(node.lineno) or ""
+            found += [Entry(name, "data", said, value=value_in_words(value)) for name, value in assigned(node)
                       if CONSTANT.fullmatch(name) and not found_again(found, name)]
     return found
+
+
+def assigned(node: ast.Assign):
+    "(name, value) for each name of an assignment, in pairs too: `A, B = 1, 2`."
+    for target in node.targets:
+        names = target.elts if isinstance(target, ast.Tuple) else [target]
+        values = node.value.elts if isinstance(node.value, ast.Tuple) and len(names) > 1 else [node.value] * len(names)
+        yield from ((name.id, value) for name, value in zip(names, values) if isinstance(name, ast.Name))
+
+
+def value_in_words(value) -> str:
+    "The value of a constant: as code where it is short, else what kind of thing it is and how it begins."
+    code = " ".join(ast.unparse(value).split())
+    if len(code) <= SHORT_VALUE:
+        return f"`{code}`"
+    if isinstance(value, ast.Dict):
+        keys = ", ".join(f"`{ast.unparse(key)}`" for key in value.keys[:3] if key)
+        return f"a dictionary with {len(value.keys)} entries: {keys}{', ...' if len(value.keys) > 3 else ''}"
+    if isinstance(value, (ast.List, ast.Tuple, ast.Set)):
+        kind = type(value).__name__.lower()
+        return f"a {kind} of {len(value.elts)}: `{' '.join(ast.unparse(value.elts[0]).split())[:SHORT_VALUE]}`, ..."
+    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+        begin = value.value.split()[0][:SHORT_VALUE]
+        return f"a text of {len(value.value.splitlines())} lines that begins with `{begin}`"
+    return f"`{code[:SHORT_VALUE].rstrip()} ...`"
+
+
+def borrow_meanings(reference: "Reference"):
+    """A parameter without a comment means what its name means in its class; what its class says, where it is called
+    like one (`animal`, an `Animal`); or what that name means everywhere else in the same folder."""
+    for folder in {folder_of(entry.module) for entry in reference.entries}:
+        entries = [entry for entry in reference.entries if folder_of(entry.module) == folder]
+        classes = {entry.name.lower(): f"`{entry.name}`: {entry.doc.split('. ')[0].rstrip('.')}" for entry in entries
+                   if entry.kind == "class" and entry.doc}
+        known = {}
+        for one in [one for entry in entries for one in [entry, *entry.methods]]:
+            for p in one.parameters:
+                known.setdefault(p.name, []).extend([p.meaning] if p.meaning else [])
+        shared = {name: said[0] for name, said in known.items() if len(said) > 1 and len({*said}) == 1}
+        for entry in entries:
+            own = {p.name: p.meaning for one in [entry, *entry.methods] for p in one.parameters if p.meaning}
+            for p in [p for one in [entry, *entry.methods] for p in one.parameters if p.name != "*"]:
+                p.meaning = p.meaning or own.get(p.name) or classes.get(p.name.lower()) or shared.get(p.name) or ""
+
+
+def folder_of(module: str) -> str:
+    return ".".join(module.split(".")[:2])
 
 
 def found_again(entries, name) -> bool:
@@ -172,6 +265,7 @@ class Reference:
     about: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # module: (notebook, its title, its line)
     handed_on: dict[str, list[str]] = field(default_factory=dict)  # module: names of other modules that it exports too
     imported: dict[str, set[str]] = field(default_factory=dict)  # notebook: names that it imports from the package
+    lines: dict[str, str] = field(default_factory=dict)  # notebook: the line below its title
 
     def after_cell(self, page: str, cell: int) -> list[Entry]:
         return [entry for entry in self.entries if (entry.page, entry.cell) == (page, cell)]
@@ -182,6 +276,13 @@ class Reference:
     def modules(self) -> list[str]:
         "The modules that export anything."
         return [module for module in self.about if self.of_module(module) or self.handed_on.get(module)]
+
+    def descriptions(self) -> dict[str, str]:
+        "The line that says what a page is about, by page."
+        lines = {page: plain(line) for page, line in self.lines.items()}
+        about = {module: lines.get(page, "") for module, (page, *_) in self.about.items()}
+        modules = {f"api/{module}": f"Reference of {module}: {line}" for module, line in about.items()}
+        return lines | modules
 
     def names(self, page: str) -> dict[str, str]:
         """What a name in backticks on a page means: a path.
@@ -230,18 +331,25 @@ def read(nbs: Path) -> Reference:
         reference.imported[page] = set().union(
             *(imports_in(code_of(cell)) for cell in cells if cell["cell_type"] == "code")
         )
+        reference.lines[page] = title_and_line(cells)[1]
         module = next((d["default_exp"] for d in map(directives, cells) if d.get("default_exp")), None)
         if page == contents.ROOT or not module:
             continue
         module = f"{PACKAGE}.{module}".removesuffix(".__init__")
         reference.about[module] = (page, *title_and_line(cells))
+        section = ""
         for i, cell in enumerate(cells):
+            if cell["cell_type"] == "markdown":
+                section = ([section] + re.findall(r"^#{1,4} (.+?)\s*$", FENCE.sub("", text_of(cell)), re.M))[-1]
             if "export" in directives(cell):
                 reference.handed_on.setdefault(module, []).extend(handed_on_in(code_of(cell)))
                 for entry in entries_in(code_of(cell)):
                     if not found_again(reference.of_module(module), entry.name):
-                        entry.module, entry.page, entry.cell = module, page, i
+                        entry.module, entry.page, entry.cell, entry.section = module, page, i, section
+                        if entry.kind in ("function", "class"):
+                            entry.example = example_of(entry.name, cells, i)
                         reference.entries.append(entry)
+    borrow_meanings(reference)
     return reference
 
 
@@ -252,24 +360,29 @@ def title_and_line(cells) -> tuple[str, str]:
     return (title[1].strip() if title else ""), (re.sub(r"\n> ?", " ", line[1]).strip() if line else "")
 
 
+def plain(line: str) -> str:
+    "A line of Markdown without its signs."
+    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", line).replace("`", "").replace("*", "")
+
+
 def table(entry) -> list[str]:
-    "Parameters and what is returned as a Markdown table."
+    "Parameters, what is returned and what is raised as a Markdown table, without a column that would be empty."
     def cell(text):
         return text.replace("\n", " ").replace("|", "\\|")
 
     def code(text):
         return f"`{cell(text)}`" if text else ""
 
-    rows = [p for p in entry.parameters if p.name != "*"] + ([entry.returns] if entry.returns else [])
+    def name_of(p):
+        return f"*{p.name}*" if p is entry.returns or p in entry.raises else code(p.name)
+
+    rows = [p for p in entry.parameters if p.name != "*"] + ([entry.returns] if entry.returns else []) + entry.raises
     head = "field" if entry.kind == "class" and not entry.returns else "parameter"
-    return [
-        f"| {head} | type | meaning |",
-        "|---|---|---|",
-        *(
-            f"| {'*returns*' if p is entry.returns else code(p.name)} | {code(p.type)} | {cell(p.meaning)} |"
-            for p in rows
-        ),
-    ]
+    columns = [(head, name_of), ("type", lambda p: code(p.type)), ("default", lambda p: code(p.default)),
+               ("meaning", lambda p: cell(p.meaning))]
+    columns = [(title, show) for title, show in columns if any(map(show, rows))]
+    lines = [[title for title, _ in columns], ["---"] * len(columns), *([show(p) for _, show in columns] for p in rows)]
+    return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def markdown(entry: Entry, index: bool = True, depth: int = 0) -> str:
@@ -279,16 +392,16 @@ def markdown(entry: Entry, index: bool = True, depth: int = 0) -> str:
     lines = (
         [f"{fence}{{py:{entry.kind}}} {call}", f":module: {entry.module}"] + ([] if index else [":no-index:"]) + [""]
     )
-    lines += [entry.doc, ""] + ([*table(entry), ""] if has_table(entry) else [])
+    said = f"{entry.doc[:1].upper()}{entry.doc[1:]}" + ("" if entry.doc.endswith((".", ":")) or not entry.doc else ".")
+    value = f"{said} Value: {entry.value}".strip() if entry.value else entry.doc
+    lines += [value, ""] + ([*table(entry), ""] if has_table(entry) else [])
     lines += [markdown(method, index, depth + 1) for method in entry.methods]
     return "\n".join([*lines, fence])
 
 
 def after_cell(entries) -> str:
-    "The entries for what a cell exports; more than two are folded, so that the text is not lost between them."
+    "The entries for what a cell exports, folded to one line: the code that says the same was just read."
     cards = "\n\n".join(markdown(entry) for entry in entries)
-    if len(entries) < 3 and any(entry.kind != "data" for entry in entries):
-        return cards
     names = ", ".join(f"<code>{entry.name}</code>" for entry in entries)
     return f'<details class="api-fold"><summary>Reference: {names}</summary>\n\n{cards}\n\n</details>'
 
@@ -302,8 +415,39 @@ def module_page(reference: Reference, module: str) -> str:
     if names := reference.handed_on.get(module):
         out += [f"Also exported here: {', '.join(f'`{name}`' for name in names)}.", ""]
     for entry in reference.of_module(module):
-        out += [f"## {entry.name}", "", markdown(entry, index=False), ""]
+        out += [f"## {entry.name}", "", markdown(entry, index=False), "", explained(entry, page, title), ""]
+        out += [entry.example, ""] if entry.example else []
     return "\n".join(out)
+
+
+def explained(entry: Entry, page: str, title: str) -> str:
+    "A link to the place where an entry is explained."
+    where = f"{title}: {entry.section}" if entry.section and entry.section != title else title
+    words = escape(plain(where), quote=False)
+    return f'<p class="explained-in">Explained in <a href="../{page}.html#{entry.path}">{words}</a></p>'
+
+
+def example_of(name: str, cells, start: int) -> str:
+    """A call of a function from the cells after its definition, with the text that it gave: the shortest of the first
+    few."""
+    called = re.compile(rf"(?<![\w.]){re.escape(name)}\(")
+    found = [cell for cell in cells[start + 1:] if cell["cell_type"] == "code" and called.search(code_of(cell))
+             and not {"export", "exporti", "hide", "slow", "cuda", "oxford"} & directives(cell).keys()
+             and "hide-input" not in cell["metadata"].get("tags", [])][:EXAMPLES]
+    found = [cell for cell in found if len(code_of(cell).splitlines()) <= LONG_EXAMPLE]
+    if not found:
+        return ""
+    best = min(found, key=lambda cell: (not text_output(cell), len(code_of(cell))))
+    said = text_output(best)
+    return f"```python\n{code_of(best)}\n```" + (f"\n\n```text\n{said}\n```" if said else "")
+
+
+def text_output(cell) -> str:
+    "What a cell gave, where that is a few lines of text."
+    texts = ["".join(o.get("text") or o.get("data", {}).get("text/plain") or "") for o in cell["outputs"]
+             if "image/png" not in o.get("data", {})]
+    text = "\n".join(texts).rstrip()
+    return text if len(text.splitlines()) <= LONG_EXAMPLE and "```" not in text else ""
 
 
 def overview_page(reference: Reference) -> str:

@@ -1,22 +1,21 @@
 "Sphinx: the notebooks of nbs/ as web pages, with the outputs they store. docs/README.md says how it works."
 import sys
-from configparser import ConfigParser
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 import api
+import publishing
 
-_config = ConfigParser(delimiters=["="])
-_config.read(ROOT / "settings.ini", encoding="utf-8")
-_settings = _config["DEFAULT"]
+_settings = publishing.read_settings(ROOT)
 
 project, author, version, language = _settings["lib_name"], _settings["author"], _settings["version"], "en"
 project_copyright = f"{_settings['copyright']}. Code and text under Apache-2.0"
 root_doc = "index"
 exclude_patterns = ["**.ipynb_checkpoints"]
 extensions = ["myst_nb", "sphinx_design", "sphinx_copybutton", "sphinx.ext.linkcode",
-              "api", "floors", "notebook_source", "numbering", "quiz", "navigation", "static_files"]
+              "api", "floors", "folds", "notebook_source", "numbering", "publishing", "quiz", "navigation",
+              "finding", "landing", "plain_text", "static_files"]
 
 nb_execution_mode = "off"
 nb_render_markdown_format = "myst"
@@ -35,24 +34,16 @@ copybutton_exclude = ".linenos, .gp"
 html_title = project
 html_favicon = "_static/icon.svg"
 html_logo = "_static/icon.svg"
+templates_path = ["_templates"]
 html_static_path = ["_static"]
-html_css_files = ["site.css"]
-html_search_scorer = str(ROOT / "docs" / "search_scores.js")
+html_css_files = ["site.css", "predict.css", "search.css", ("print.css", {"priority": 900})]
+html_additional_pages = {"search": "search.html", "404": "404.html"}
 html_theme = "sphinx_book_theme"
 html_context = {"default_mode": "auto"}
 html_theme_options = {
-    "repository_url": _settings["git_url"],
-    "repository_branch": _settings["branch"],
-    "path_to_docs": _settings["nbs_path"],
-    "use_source_button": True,
-    "use_repository_button": True,
-    "use_issues_button": True,
+    **publishing.theme_links(_settings),
     "use_download_button": True,
-    "launch_buttons": {
-        "colab_url": "https://colab.research.google.com",
-        "binderhub_url": "https://mybinder.org",
-        "notebook_interface": "jupyterlab",
-    },
+    "article_header_end": ["code-switch", "article-header-buttons"],
     "logo": {"text": project},
     "navbar_persistent": [],
     "home_page_in_toc": False,
@@ -66,5 +57,7 @@ html_theme_options = {
 
 def linkcode_resolve(domain, info):
     "The address of an exported name in the repository."
+    if not publishing.has_address(_settings):
+        return None
     place = api.source_line(ROOT, f"{info['module']}.{info['fullname']}")
     return f"{_settings['git_url']}/blob/{_settings['branch']}/{place[0]}#L{place[1]}" if place else None

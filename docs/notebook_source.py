@@ -13,7 +13,10 @@ import chapter_map
 import checks
 import contents
 import course
+import landing
 import pictures
+import predictions
+import publishing
 import quiz
 from checks import code_of, directives, text_of
 from sphinx.util import logging as sphinx_logging
@@ -27,7 +30,9 @@ SETTINGS = (
     "pd.options.",
     "torch.set_printoptions",
     "_all_",
+    "__all__",
 )  # what a setup cell may call or set
+SHORT_PLOT = 6  # lines of plotting code that need no fold
 ITALIC = re.compile(r"\*(?!\*)((?:[^*\n]|\n(?!\n))+)\*(?=\n\n|\s*$)")
 
 
@@ -62,23 +67,63 @@ def sets_up(statement: ast.stmt) -> bool:
     return isinstance(statement, (ast.Import, ast.ImportFrom))
 
 
-def is_setup(cell: dict) -> bool:
-    "Whether a code cell holds nothing that a reader came for: on its page it is folded."
+def names_defined(statement: ast.stmt) -> list[str]:
+    "The names that a function, a class or an assignment at the top of a cell defines."
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+        return [statement.name]
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return [name.id for target in targets if target for name in ast.walk(target) if isinstance(name, ast.Name)]
+
+
+def fold_of(cell: dict) -> tuple[str, list[str]] | None:
+    """What a fold over a code cell says is inside, and which names: of a cell that holds nothing a reader came for.
+    None where the code is to be read."""
     try:
         statements = ast.parse(code_of(cell)).body
     except SyntaxError:  # a magic command
-        return False
-    return bool(statements) and not cell["outputs"] and all(map(sets_up, statements))
+        return None
+    if not statements or "hide-input" in cell["metadata"].get("tags", []):
+        return None
+    if checks.has_picture(cell):
+        return ("How the figure is drawn", []) if lines_of(code_of(cell)) > SHORT_PLOT else None
+    if cell["outputs"]:
+        return None
+    if all(map(sets_up, statements)):
+        return "Imports and settings", []
+    names = [names_defined(statement) for statement in statements]
+    private = [name for found in names for name in found]
+    if all(names) and all(name.startswith("_") for name in private):
+        return "How it is done", private
+    return None
+
+
+def lines_of(code: str) -> int:
+    return sum(bool(line.strip()) for line in code.splitlines())
+
+
+def folded(cell: dict, fold: tuple[str, list[str]]) -> dict:
+    "A code cell under a line that says what is inside and unfolds it."
+    label, names = fold
+    tags = [*cell["metadata"].get("tags", []), "hide-input"]
+    words = f"{label}{': ' if names else ''}{', '.join(names)} · {plural(lines_of(cell['source']), 'line')}"
+    metadata = {**cell["metadata"], "tags": [*dict.fromkeys(tags)], "fold": [label, names]}
+    metadata["mystnb"] = metadata.get("mystnb", {}) | prompt(words)
+    return {**cell, "metadata": metadata}
+
+
+def joined(before: dict, cell: dict) -> dict:
+    "Two folded neighbours of one kind as one fold."
+    names = before["metadata"]["fold"][1] + cell["metadata"]["fold"][1]
+    return folded({**before, "source": f"{before['source']}\n\n{cell['source']}"}, (cell["metadata"]["fold"][0], names))
+
+
+def plural(n: int, word: str) -> str:
+    return f"{n} {word}{'' if n == 1 else 's'}"
 
 
 def prompt(words: str) -> dict:
     "What stands on a fold, open or closed."
     return {"code_prompt_show": words, "code_prompt_hide": words}
-
-
-def folded(cell: dict) -> dict:
-    "A setup cell under a line that unfolds it."
-    return {**cell, "metadata": {**cell["metadata"], "tags": ["hide-input"], "mystnb": prompt("Imports and settings")}}
 
 
 def is_empty(output: dict) -> bool:
@@ -92,8 +137,8 @@ def code_cell(cell: dict, caption: str) -> dict:
     found, metadata = directives(cell), dict(cell["metadata"])
     if HIDDEN & found.keys() or not code_of(cell):
         metadata["tags"] = ["remove-cell"]
-    elif "hide-input" in metadata.get("tags", []):  # the check below the reader's cell of an exercise
-        metadata["mystnb"] = prompt("The check")
+    elif "hide-input" in metadata.get("tags", []):
+        metadata["mystnb"] = prompt(f"The check · {plural(lines_of(code_of(cell)), 'line')}")
     if checks.has_picture(cell) and found.get("fig-alt"):
         caption = caption or plain(re.split(r"(?<=[.:])\s+(?=[A-Z])", found["fig-alt"])[0])
         plot = {"classes": "plot"} if "fig-paper" not in found and all(map(pictures.is_plot, cell["outputs"])) else {}
@@ -102,7 +147,15 @@ def code_cell(cell: dict, caption: str) -> dict:
             "figure": {"caption": caption},
         }
     outputs = [pictures.lighter(output) for output in cell["outputs"] if not is_empty(output)]
+    if check_in(cell):  # what it says of an empty answer is no result
+        outputs = []
     return {**cell, "metadata": metadata, "source": code_of(cell), "outputs": outputs}
+
+
+def check_in(cell: dict) -> str | None:
+    "The name of the function that checks an exercise, in the folded cell below the reader's."
+    found = re.search(r"^def (check_\w+)", code_of(cell), re.M)
+    return found[1] if found and "hide-input" in cell["metadata"].get("tags", []) else None
 
 
 def convert(page: str, cells: list, reference: api.Reference) -> list[tuple[int, dict]]:
@@ -116,33 +169,41 @@ def convert(page: str, cells: list, reference: api.Reference) -> list[tuple[int,
                 if checks.has_picture(cell) and after["cell_type"] == "markdown"
                 else ""
             )
-            made = code_cell(cell, caption)
-            if is_setup(cell) and "remove-cell" not in made["metadata"].get("tags", []):
-                made = folded(made)
-                if (
-                    out and out[-1][1]["metadata"].get("mystnb") == made["metadata"]["mystnb"]
-                ):  # one fold for neighbours
-                    made["source"] = f"{out.pop()[1]['source']}\n\n{made['source']}"
+            made, fold = code_cell(cell, caption), fold_of(cell)
+            if fold and "remove-cell" not in made["metadata"].get("tags", []):
+                made = folded(made, fold)
+                if can_join(out, made):
+                    made = joined(out.pop()[1], made)
             out.append((i, made))
             if entries := reference.after_cell(page, i):
-                out.append((i, markdown_cell(api.after_cell(entries))))
+                out.append((i, made_cell(api.after_cell(entries))))
+            if name := check_in(cell):
+                out.append((i, made_cell(f'<div class="exercise-done" data-key="{name}"></div>')))
         elif cell["cell_type"] == "markdown":
             text = split_caption(text_of(cell))[1] if caption else text_of(cell)
             out.append((i, {**cell, "source": quiz.as_directives(text)}))
             caption = ""
-    return out
+    return predictions.cover(out)
 
 
-def with_map(cells, nbs: Path):
-    "The first page with the map of the chapters in place of its plain list."
+def made_cell(text: str) -> dict:
+    "A cell of text that the notebook does not have."
+    return {**markdown_cell(text), "metadata": {"made": True}}
+
+
+def can_join(out, cell) -> bool:
+    "Whether the cell before is a fold of the same kind, and neither shows anything."
+    before = out[-1][1] if out else {"metadata": {}}
+    kinds = [made["metadata"].get("fold", [None])[0] for made in (before, cell)]
+    return kinds[0] == kinds[1] is not None and not before["outputs"] and not cell["outputs"]
+
+
+def first_page(cells, app):
+    "The cells of the first page with the map of the chapters and what the site adds."
+    nbs = Path(app.srcdir)
     notebooks = {page: json.loads((nbs / f"{page}.ipynb").read_text(encoding="utf-8"))["cells"]
                  for page in contents.notebooks() if (nbs / f"{page}.ipynb").exists()}
-    return [
-        (i, {**cell, "source": chapter_map.markdown(notebooks)})
-        if cell["cell_type"] == "markdown" and cell["source"].startswith(chapter_map.HEADING)
-        else (i, cell)
-        for i, cell in cells
-    ]
+    return landing.arrange(cells, made_cell, notebooks, app.course_settings)
 
 
 def faults(page: str, notebook: dict) -> list[str]:
@@ -151,6 +212,7 @@ def faults(page: str, notebook: dict) -> list[str]:
     for i, cell in enumerate(cells):
         if cell["cell_type"] == "markdown":
             found += [f"{checks.where(page, cells, i)}: {fault}" for fault in quiz.faults(text_of(cell))]
+    found += predictions.faults(page, cells)
     if course.is_chapter(page) and not chapter_map.time_of(cells):
         found.append(
             f"{checks.where(page, cells, 0)}: the chapter does not say how long it takes; write 'It takes about ... "
@@ -165,11 +227,14 @@ def prepare(app, docname, source):
     if Path(app.env.doc2path(docname)).suffix != ".ipynb":
         return
     notebook = json.loads(source[0])
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = publishing.without_placeholders(text_of(cell), app.course_settings)
     for fault in faults(docname, notebook):
         logger.warning(fault)
     cells = convert(docname, notebook["cells"], app.reference)
     if docname == contents.ROOT:
-        cells = with_map(cells, Path(app.srcdir))
+        cells = first_page(cells, app)
     if trees := contents.toctrees(docname):
         cells.append((len(notebook["cells"]) - 1, markdown_cell(trees)))
     app.env.metadata[docname]["cells"] = [i for i, _ in cells]

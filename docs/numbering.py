@@ -1,5 +1,4 @@
-"""Numbers: of a chapter before its title, of its figures and equations after that of the chapter. And marked
-predictions."""
+"Numbers: of a chapter before its title, of its figures and equations after that of the chapter."
 
 import contents
 from docutils import nodes
@@ -26,16 +25,6 @@ def number(app, document):
             app.env.domains.math_domain.equations[equation["label"]] = (page, equation["number"])
 
 
-def mark_predictions(app, document):
-    "A paragraph that asks for a prediction is set apart."
-    for paragraph in document.findall(nodes.paragraph):
-        for word in paragraph.findall(lambda node: isinstance(node, (nodes.strong, nodes.emphasis))):
-            if word.astext().startswith("Predict"):
-                paragraph["classes"].append("predict")
-                break
-
-
 def setup(app):
     app.connect("doctree-read", number, priority=100)  # before Sphinx collects titles
-    app.connect("doctree-read", mark_predictions)
     return {"parallel_read_safe": True}

@@ -32,7 +32,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 import petbreeds
-from .files import PetsError, digest_of_file, first_line, write_whole
+from .files import (
+    NOT_TRUSTED, PetsError, digest_of_file, first_line, not_trusted, write_whole)
 
 # %% ../nbs/ground/networks.ipynb #0b58fc58
 class NetworkError(PetsError):
@@ -324,8 +325,8 @@ def _answers(address, wait=5):
         urllib.request.urlopen(request, timeout=wait).close()
     except urllib.error.HTTPError:
         return True
-    except OSError:
-        return False
+    except OSError as error:
+        return not_trusted(error)  # it can be reached; fetching will fail, and say why
     return True
 
 
@@ -366,7 +367,8 @@ def _downloaded(arch, address, fetch):
         try:
             return Path(fetch())
         except (OSError, RuntimeError) as error:  # broken connection, full disk; wrong checksum
-            problem = f"the download failed ({first_line(error)[:100]})"
+            reason = NOT_TRUSTED if not_trusted(error) else first_line(error)[:100]
+            problem = f"the download failed ({reason})"
     raise NetworkError(f"no pretrained weights for {arch}: they are not in the cache and "
                        f"{problem}; go online once, or choose --arch efficientnet_lite0_imagenet")
 

@@ -1,4 +1,5 @@
 "The petbreeds command, as a shell runs it: the main job, interruptions, and every kind of bad input."
+import csv
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from petbreeds import cli
 from petbreeds.cli import doctor, terminal
@@ -303,6 +305,72 @@ def test_predict_answers_for_good_pictures_and_complains_about_bad_ones(petbreed
     assert str(bad) in first and "not an image" in first and "no such file" in second
     status, out, complaint = petbreeds("predict", finished[1], bad)
     assert status == 1 and out == "" and len(complaint.splitlines()) == 1
+
+
+def test_predict_takes_a_folder_and_writes_a_table(petbreeds, pets, finished, here):
+    folder = here / "holiday"
+    (folder / "more").mkdir(parents=True)
+    shutil.copy(pets / "images" / "pug_1.jpg", folder / "more")
+    (folder / "=1+1.jpg").write_text("no picture")
+    status, out, complaint = petbreeds("predict", finished[1], "holiday", "--csv", "answers.csv", "--top", 2)
+    assert status == 1 and out == "answers: answers.csv (2 pictures, 1 without an answer)\n"
+    assert complaint.startswith("petbreeds: holiday/=1+1.jpg: not an image") and len(complaint.splitlines()) == 1
+    with open("answers.csv", encoding="utf-8-sig", newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert [row["image"] for row in rows] == ["holiday/=1+1.jpg", "holiday/more/pug_1.jpg"]
+    assert rows[0]["problem"].startswith("not an image") and float(rows[1]["probability_1"]) > 0
+    os.chdir(folder)
+    assert petbreeds("predict", finished[1], ".", "--csv", here / "answers.csv", "--json")[0] == 1  # once more
+    os.chdir(here)
+    assert "./=1+1.jpg" in (here / "answers.csv").read_text(encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize("file, words", [("notes.csv", "say --overwrite"), ("holiday", "is a folder"),
+                                         ("no/such.csv", "no folder")])
+def test_a_table_that_cannot_be_written_is_refused_before_the_work(petbreeds, pets, finished, here, file, words):
+    (here / "holiday").mkdir()
+    (here / "notes.csv").write_text("my notes")
+    picture = pets / "images" / "pug_1.jpg"
+    status, out, complaint = petbreeds("predict", finished[1], picture, "--csv", file)
+    assert status == 1 and words in complaint and len(complaint.splitlines()) == 1 and out == ""
+    assert (here / "notes.csv").read_text() == "my notes"
+    if file == "notes.csv":
+        assert petbreeds("predict", finished[1], picture, "--csv", file, "--overwrite")[0] == 0
+        assert "pug_1.jpg" in (here / file).read_text(encoding="utf-8-sig")
+
+
+def test_json_is_valid_whatever_the_network_and_the_terminal_can_say(petbreeds, pets, finished, here):
+    picture = Path(shutil.copy(pets / "images" / "pug_1.jpg", here / "schäfer\u2028hund.jpg"))
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = shell("predict", finished[1], picture, "--json", env=ascii_only)
+    assert done.returncode == 0 and json.loads(done.stdout)[0]["image"] == str(picture)
+    run = Path(shutil.copytree(finished[1], here / "run"))
+    weights = load_file(run / "model.safetensors")
+    nothing = {name: value * float("nan") if value.is_floating_point() else value for name, value in weights.items()}
+    save_file(nothing, run / "model.safetensors", {"format": "petbreeds-run"})
+
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+    status, out, complaint = petbreeds("predict", run, picture, "--json")
+    (answer,) = json.loads(out, parse_constant=refuse)
+    assert status == 1 and "no number" in answer["error"] and "no number" in complaint
+
+
+def test_a_path_that_the_shell_did_not_expand(petbreeds, pets, finished, here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here / "me"))
+    (here / "me").mkdir()
+    shutil.copytree(finished[1], here / "me" / "run")
+    shutil.copy(pets / "images" / "pug_1.jpg", here / "me" / "pug.jpg")
+    assert petbreeds("predict", "~/run", "~/pug.jpg", "--csv=~/answers.csv")[0] == 0
+    assert (here / "me" / "answers.csv").exists()
+    assert petbreeds("report", "~/run")[0] == 0
+    assert "nothing to resume" in petbreeds("train", "--resume", "--out=~/run")[2]
+    assert "already holds a run" in petbreeds("train", "--data", pets, *SMALL, "--out=~/run")[2]
+    assert not (here / "~").exists()
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    status, _, complaint = petbreeds("predict", "~/run", "a.jpg")
+    assert status == 1 and "give a path without ~" in complaint
 
 
 def test_predict_does_not_wait_for_a_pipe_and_answers_in_order(petbreeds, pets, finished, here):

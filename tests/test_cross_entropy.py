@@ -2,7 +2,6 @@
 import copy
 import json
 import math
-import re
 from pathlib import Path
 
 import pytest
@@ -233,24 +232,6 @@ def exercise_namespace():
     "What the exercises use, and the check cells."
     names = dict(F=F, Tensor=Tensor, torch=torch, log=math.log, softmax=softmax, cross_entropy=cross_entropy)
     return EXERCISES.namespace(**names)
-
-
-def test_every_exercise_has_a_check_and_a_solution():
-    checks = [re.match(r"def (check_\w+)", source)[1] for source in EXERCISES.checks]
-    assert len(checks) == len(EXERCISES.solutions) >= 3
-    assert all(check in solution for check, solution in zip(checks, EXERCISES.solutions))
-
-
-@pytest.mark.parametrize("start", EXERCISES.starts)
-def test_nothing_is_answered_yet(start, capsys):
-    exec(start, exercise_namespace())
-    assert "..." in start and capsys.readouterr().out.startswith("Not answered yet")
-
-
-@pytest.mark.parametrize("solution", EXERCISES.solutions, ids=lambda code: re.search(r"check_\w+", code)[0])
-def test_solution_passes_its_check(solution, capsys):
-    exec(solution, exercise_namespace())
-    assert capsys.readouterr().out.startswith("Correct")
 
 
 ONE_HOT = "F.one_hot(targ, acts.shape[1])"

@@ -290,6 +290,27 @@ def test_deep_grey_is_scaled_and_not_cut():
     assert greys([0, 100, 255], "float32") == [0, 100, 255]
 
 
+def tiff(*changes, values=(0, 2048, 4095)):
+    "A TIFF with a row of 16-bit grey, some of its entries (tag, value) changed."
+    data = bytearray(as_file(Image.fromarray(np.array([values], dtype="uint16")), "TIFF", tiffinfo={274: 1}))
+    start = struct.unpack("<I", data[4:8])[0]
+    for number in range(struct.unpack("<H", data[start:start + 2])[0]):
+        at = start + 2 + 12 * number
+        for tag, value in changes:
+            if data[at:at + 2] == struct.pack("<H", tag):
+                data[at + 8:at + 10] = struct.pack("<H", value)
+    return bytes(data)
+
+
+def test_grey_of_scanners():
+    "12 bits in the place of 16, and grey that counts from white to black."
+    assert np.asarray(open_picture(tiff((262, 0), values=(0, 32896, 65535))))[0, :, 0].tolist() == [255, 127, 0]
+    twelve = tiff((258, 12), values=(0xFFFF, 0x0F00, 0))  # the reader takes three bytes for two pixels
+    assert np.asarray(open_picture(twelve))[0].max() == 255
+    turned = open_picture(tiff((262, 0), (274, 6), values=(0, 32896, 65535)))
+    assert np.asarray(turned)[:, 0, 0].tolist() == [255, 127, 0]
+
+
 def test_numbers_that_are_none_do_no_harm():
     assert len(greys([np.nan, 0, 1], "float32")) == 3
     assert len(greys([np.inf, -np.inf], "float32")) == 2
@@ -310,7 +331,7 @@ def test_transparent_becomes_white_in_every_form():
     assert half.getpixel((0, 0)) == (127, 127, 127)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", *pictures._AVIF])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_pictures_stand_upright(kind, orientation):
     exif = Image.Exif()
@@ -356,7 +377,7 @@ def test_an_odd_entry_does_not_hide_the_orientation():
 @pytest.mark.parametrize("data, fault, detail", [
     (b"", "zero bytes", "empty file"),
     (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n", "not an image", "PostScript"),
-    (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "not an image", "HEIC"),
+    (b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", "not an image", "a film"),
     (b"<!DOCTYPE html><p>404", "not an image", "a web page"),
     (b"P6 2 2 255 " + b"x" * 12, "not an image", "no picture format"),  # PPM: Pillow would read it
     (as_file(photo())[:20], "corrupt", ""),
@@ -404,6 +425,168 @@ def test_a_changed_byte_is_a_picture_or_a_picture_error(whole, at, value):
         assert open_picture(data).mode == "RGB"
     except PictureError as error:
         assert error.fault in ADVICE
+
+
+def heic(picture, **options):
+    "A picture as a phone stores it."
+    pytest.importorskip("pillow_heif")
+    assert pictures.heif_at_hand()
+    return as_file(picture, "HEIF", **options)
+
+
+@pytest.fixture
+def no_heic_reader(monkeypatch):
+    "As if pillow-heif were not installed."
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    pictures.heif_at_hand.cache_clear()
+    yield
+    pictures.heif_at_hand.cache_clear()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_heic_is_read_and_stands_upright(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = heic(photo(96, 64), quality=-1, exif=exif.tobytes())
+    stored = BytesIO(as_file(photo(96, 64), exif=exif))
+    upright = ImageOps.exif_transpose(Image.open(stored)).convert("RGB")
+    opened = open_picture(data)
+    assert opened.size == upright.size
+    assert np.abs(np.asarray(opened, dtype=int) - np.asarray(upright, dtype=int)).max() < 12
+    assert picture_fault(data, ".heic") is picture_fault(data, ".HEIF") is None
+    assert picture_fault(data, ".jpg") == ("wrong format", "HEIF named .jpg")
+
+
+def test_heic_is_not_taken_from_its_preview():
+    "Its reader would take the preview that a phone stores beside the picture for a smaller decoding."
+    heif = pytest.importorskip("pillow_heif")
+    file = heif.from_pillow(photo(512, 320))
+    out = BytesIO()
+    file.save(out, thumbnails=[128])
+    assert open_picture(out.getvalue(), 64).size == (512, 320)
+
+
+def test_a_damaged_heic_is_named_as_one():
+    data = heic(photo(96, 64))
+    for cut in (40, len(data) // 2, len(data) - 9):
+        fault, detail = picture_fault(data[:cut], ".heic")
+        assert fault == "corrupt", detail
+
+
+def test_heic_without_its_reader_says_what_to_install(no_heic_reader, tmp_path):
+    data = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + b"\0" * 99
+    assert not pictures.heif_at_hand()
+    assert picture_fault(data, ".heic")[0] == "no reader"
+    (tmp_path / "pug_1.heic").write_bytes(data)
+    with pytest.raises(PictureError, match=r'pip install "petbreeds\[heic\]"'):
+        open_picture(tmp_path / "pug_1.heic")
+
+
+def test_avif_without_its_reader_says_what_to_install(monkeypatch):
+    data = b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + b"\0" * 99
+    monkeypatch.setattr(pictures, "_AVIF", ())
+    monkeypatch.setattr(pictures, "FORMATS", ("JPEG",))
+    assert picture_fault(data, ".avif") == ("no reader", "AVIF, which Pillow reads from 11.3 on")
+
+
+def test_strips_do_not_show(monkeypatch):
+    "A large picture is converted in strips; here a small one is, in every mode and turned."
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    colours = photo(37, 23)
+    clear = colours.convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").resize(colours.size))
+    forms = [as_file(colours.convert(mode), "TIFF", exif=exif) for mode in ("1", "L", "P", "RGB", "CMYK", "LAB", "F")]
+    forms += [as_file(clear, exif=exif), as_file(colours.convert("L").convert("I;16"), exif=exif),
+              as_file(colours.convert("P"), transparency=3), as_file(colours, transparency=colours.getpixel((5, 5)))]
+    whole = [open_picture(data).tobytes() for data in forms]
+    monkeypatch.setattr(pictures, "LARGE", 100)
+    assert [open_picture(data).tobytes() for data in forms] == whole
+    monkeypatch.setattr(pictures, "LARGE", 5)  # less than a row
+    assert [open_picture(data).tobytes() for data in forms] == whole
+    for size in (1, 5, 11, 12, 23, 99):
+        assert min(open_picture(forms[0], size).size) >= min(size, 23)
+
+
+@posix
+def test_a_large_picture_costs_less_than_a_gigabyte_and_five_seconds():
+    "Sixty million pixels with transparency, on their side: the worst that a file of a few kilobytes can do."
+    code = """
+import time
+from io import BytesIO
+from pathlib import Path
+from PIL import Image
+from petbreeds.pictures import open_picture
+def memory(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+exif = Image.Exif()
+exif[0x0112] = 6
+file = BytesIO()
+Image.new("RGBA", (7000, 8571), (1, 2, 3, 4)).save(file, "PNG", exif=exif, compress_level=1)
+data = file.getvalue()
+Path("/proc/self/clear_refs").write_text("5")  # forget the most that was used so far
+before = memory("VmRSS")
+start = time.process_time()
+size = open_picture(data).size
+print(size, memory("VmHWM") - before < 1000, time.process_time() - start < 5)
+"""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("only Linux tells how much memory was used")
+    assert start(code).communicate() == ("(8571, 7000) True True\n", "")
+
+
+def test_large_pictures_wait_for_each_other_and_small_ones_do_not(monkeypatch):
+    monkeypatch.setattr(pictures, "LARGE", 100)
+    data, small = as_file(photo(37, 23)), as_file(photo(9, 9))
+    busy = []
+    convert = pictures._converted
+
+    def noted(picture, scale):
+        busy.append(pictures._turn.lock.locked())
+        return convert(picture, scale)
+    monkeypatch.setattr(pictures, "_converted", noted)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(open_picture, [data] * 8))
+    assert busy == [True] * 8
+    with pictures._turn.lock:
+        assert open_picture(small).size == (9, 9)
+        if hasattr(os, "fork"):  # a child process does not wait for a thread that it does not have
+            child = os.fork()
+            if child == 0:
+                open_picture(data)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("path", [as_file(Image.new("1", (9500, 9500))), as_file(photo(), "TIFF")[:-8] + b"\xff" * 8,
+                                  as_file(photo(), "TIFF", compression="packbits")[:-300] + b"\x7f" * 300,
+                                  as_file(photo(), "TIFF").replace(struct.pack("<HHI", 277, 3, 1),
+                                                                   struct.pack("<HHI", 277, 3, 9))])
+def test_no_picture_makes_a_noise(path, tmp_path):
+    "Whatever the file holds, what is to be said is in the exception, and stderr stays empty."
+    file = tmp_path / "pug_1.tif"
+    file.write_bytes(path)
+    code = """
+import sys
+from petbreeds.pictures import PictureError, open_picture
+try:
+    open_picture(sys.argv[1])
+except PictureError:
+    pass
+"""
+    assert start(code, file).communicate() == ("", "")
+
+
+@pytest.mark.parametrize("mode, said", [("r", 'with mode "rb"'), ("wb", "unreadable"), ("closed", "unreadable")])
+def test_an_open_file_that_gives_no_bytes(tmp_path, mode, said):
+    file = tmp_path / "pug_1.png"
+    file.write_bytes(as_file(photo()))
+    with open(file, "rb" if mode == "closed" else mode, **({"encoding": "latin-1"} if mode == "r" else {})) as stream:
+        if mode == "closed":
+            stream.close()
+        with pytest.raises(PictureError, match=said):
+            open_picture(stream)
 
 
 def test_small_files_that_are_huge_in_memory_are_refused():

@@ -1,7 +1,6 @@
 "PaperNet: imaginary breeds, pretraining that is stopped, the chapter's exercises, and the command."
 
 import json
-import re
 import subprocess
 import sys
 import zipfile
@@ -226,25 +225,6 @@ def exercise_namespace():
         genome_distance=genome_distance,
         imaginary_breed=imaginary_breed,
     )
-
-
-def test_every_exercise_has_a_solution():
-    checks = [re.match(r"def (check_\w+)", code)[1] for code in EXERCISES.checks]
-    assert len(EXERCISES.solutions) == len(checks) == 3
-    assert all(check in solution for check, solution in zip(checks, EXERCISES.solutions))
-
-
-@pytest.mark.parametrize("start", EXERCISES.starts)
-def test_nothing_is_answered_yet(start, capsys):
-    exec(start, exercise_namespace())
-    assert "..." in start and capsys.readouterr().out.startswith("Not answered yet")
-
-
-@pytest.mark.parametrize("solution", EXERCISES.solutions, ids=lambda code: re.search(r"check_\w+", code)[0])
-def test_solution_passes_its_check(solution, capsys):
-    for _ in range(5):  # checks draw at random
-        exec(solution, exercise_namespace())
-        assert capsys.readouterr().out == "Correct.\n"
 
 
 @pytest.mark.parametrize(

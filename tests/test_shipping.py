@@ -1,6 +1,8 @@
 "Runs: nothing pickled, nothing believed unchecked, nobody else in the folder, resumed to the last bit."
+import csv
 import json
 import math
+import os
 import pickle
 import random
 import re
@@ -11,9 +13,12 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fastai.callback.core import Callback
@@ -24,6 +29,7 @@ from safetensors.torch import load_file, save, save_file
 from torch import nn
 
 import petbreeds.checkpoint
+import petbreeds.shipping.prediction
 import petbreeds.shipping.runs
 from petbreeds.baseline import pet_learner
 from petbreeds.blocks import pet_dls, profile_for, with_options
@@ -32,8 +38,8 @@ from petbreeds.interpretation.results import most_confused, results_of
 from petbreeds.intervals import share_interval
 from petbreeds.paperpets import make_paperpets
 from petbreeds.shipping import (
-    ABOUT, CHECKPOINT, HISTORY, MODEL, REPORT, Options, RunError, check_folder, describe, load_run, predict,
-    read_history, read_run, report, resume_run, save_run, train_pets)
+    ABOUT, CHECKPOINT, HISTORY, MODEL, REPORT, Options, Prediction, RunError, check_folder, describe, load_run, predict,
+    read_history, read_run, report, resume_run, save_run, train_pets, write_answers)
 from petbreeds.shipping.runs import _RESULTS, _SETTINGS, claimed, next_folder
 from petbreeds.transfer import fit_head
 
@@ -507,14 +513,141 @@ def test_bad_files_get_a_reason_and_good_ones_an_answer(pets, run, tmp_path):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     Image.new("1", (12_000, 12_000)).save(tmp_path / "huge.png")
-    names = ["text.jpg", "empty.jpg", "cut.jpg", "huge.png", "missing.jpg", "."]
+    names = ["text.jpg", "empty.jpg", "cut.jpg", "huge.png", "missing.jpg"]
     answers = predict(run, [good, *(tmp_path / name for name in names), good, str(good)], k=3)
-    assert [bool(answer.problem) for answer in answers] == [False] + [True] * 6 + [False] * 2
+    assert [bool(answer.problem) for answer in answers] == [False] + [True] * 5 + [False] * 2
     assert all((len(answer.top) == 0) == bool(answer.problem) for answer in answers)
     assert answers[0].top == answers[-2].top == answers[-1].top and len(answers[0].top) == 3
     assert "not an image" in answers[1].problem and "12000" in answers[4].problem.replace(",", "")
     assert not any("\n" in answer.problem for answer in answers if answer.problem)
     assert predict(run, []) == []
+
+
+def test_predict_takes_one_picture_or_many_in_every_form(pets, run):
+    file = pets / "images" / "pug_1.jpg"
+    with Image.open(file) as opened:
+        picture = opened.convert("RGB")
+    pixels = np.array(picture)
+    expected = dict(predict(run, [file])[0].top)
+    with open(file, "rb") as stream:
+        forms = {"path": file, "text": str(file), "bytes": file.read_bytes(), "bytearray": bytearray(file.read_bytes()),
+                 "open file": stream, "picture": picture, "array": pixels, "tensor": torch.from_numpy(pixels)}
+        for name, form in forms.items():
+            (answer,) = predict(run, form)
+            assert dict(answer.top) == pytest.approx(expected, abs=1e-5), name
+    several = [(file for _ in range(3)), (file, str(file), pixels), np.stack([pixels] * 3), iter([file] * 3)]
+    for form in several:
+        assert [dict(answer.top) for answer in predict(run, form)] == [pytest.approx(expected, abs=1e-5)] * 3
+    assert [answer.image for answer in predict(run, [pixels, file, file.read_bytes()])] == [
+        "picture 1", str(file), "picture 3"]
+
+
+@pytest.mark.parametrize("odd", [None, 7, 7.5, object()])
+def test_what_is_no_picture_is_named_by_its_number(run, odd):
+    (answer,) = predict(run, [odd])
+    assert answer.image == "picture 1" and "not an image" in answer.problem
+
+
+def test_a_folder_gives_a_row_per_file(pets, run, tmp_path):
+    folder = tmp_path / "holiday"
+    (folder / "cats" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    good = (pets / "images" / "pug_1.jpg").read_bytes()
+    for name in ("a.jpg", "cats/b.png", "cats/deep/ohne Endung", "../elsewhere/c.jpg"):
+        (folder / name).write_bytes(good)
+    (folder / "cats" / "notes.txt").write_text("Dear all")
+    (folder / ".hidden.jpg").write_bytes(good)
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "again").symlink_to(tmp_path / "elsewhere")  # the same folder: once is enough
+    (folder / "cats" / "loop").symlink_to(folder)
+    (folder / "nowhere.jpg").symlink_to(folder / "gone.jpg")
+    (folder / "empty").mkdir()
+    answers = predict(run, folder, k=1)
+    names = [Path(answer.image).relative_to(folder).as_posix() for answer in answers]
+    assert sorted(names) == ["a.jpg", "again/c.jpg", "cats/b.png", "cats/deep/ohne Endung", "cats/notes.txt",
+                             "nowhere.jpg"]
+    assert {name for name, answer in zip(names, answers) if answer.problem} == {"cats/notes.txt", "nowhere.jpg"}
+    (nothing,) = predict(run, folder / "empty")
+    assert "an empty folder" in nothing.problem
+    mixed = predict(run, [folder / "cats" / "deep", folder / "a.jpg"], k=1)
+    assert [Path(answer.image).name for answer in mixed] == ["ohne Endung", "a.jpg"]
+
+
+def test_a_folder_that_is_shut_is_named(pets, run, tmp_path, monkeypatch):
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "pug_1.jpg").write_bytes((pets / "images" / "pug_1.jpg").read_bytes())
+    scandir = petbreeds.shipping.prediction.os.scandir
+
+    def refuse(path):
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+    monkeypatch.setattr("petbreeds.shipping.prediction.os.scandir", refuse)
+    picture, shut = predict(run, tmp_path)
+    assert picture.top and shut.image.endswith("shut") and "Permission denied" in shut.problem
+
+
+def read_answers(file):
+    "Rows of a table of answers."
+    with open(file, encoding="utf-8-sig", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_answers_as_a_table(pets, run, tmp_path):
+    names = ["=HYPERLINK(1).jpg", "@sum.jpg", "-1+1.jpg", "+1.jpg", "\uff1d1.jpg", 'a "b", c;=1.jpg', "ä\nb.jpg"]
+    good = (pets / "images" / "pug_1.jpg").read_bytes()
+    for name in names:
+        (tmp_path / name).write_bytes(good)
+    odd = os.fsdecode(b"caf\xe9.jpg")
+    answers = [replace(predict(run, tmp_path / name, k=3)[0], image=name) for name in names]
+    answers += [Prediction(odd, problem="no such file"), Prediction("b.jpg", (("=pug", 1.0),))]
+    file = write_answers(tmp_path / "answers.csv", iter(answers))
+    rows = read_answers(file)
+    shown = [row["image"] for row in rows]
+    assert shown[:5] == [f"'{name}" for name in names[:5]] and shown[5:7] == names[5:]
+    assert shown[7] == r"caf\udce9.jpg" and rows[7]["problem"] == "no such file" and rows[7]["breed_1"] == ""
+    assert rows[8]["breed_1"] == "'=pug" and rows[8]["probability_1"] == "1.0"
+    for row, answer in zip(rows[:7], answers):
+        assert [row[f"breed_{place}"] for place in (1, 2, 3)] == [breed for breed, _ in answer.top]
+        assert float(row["probability_1"]) == pytest.approx(answer.top[0][1], abs=1e-6)
+    assert file.read_bytes().startswith(b"\xef\xbb\xbf")  # without it spreadsheets guess the encoding
+    assert pd.read_csv(file).shape == (9, 8)
+
+
+def test_a_table_replaces_answers_and_nothing_else(tmp_path, monkeypatch):
+    answers = [Prediction("a.jpg", (("pug", 1.0),))]
+    file = tmp_path / "answers.csv"
+    write_answers(file, answers)
+    write_answers(file, answers * 2)
+    assert len(read_answers(file)) == 2
+    foreign = tmp_path / "labels.csv"
+    foreign.write_text("file,label\n")
+    assert "holds no answers" in refusal(lambda: write_answers(foreign, answers), PetsError)
+    assert foreign.read_text() == "file,label\n"
+    write_answers(foreign, answers, overwrite=True)
+    assert len(read_answers(foreign)) == 1
+    link = tmp_path / "link.csv"
+    link.symlink_to(file)
+    write_answers(link, answers)
+    assert link.is_symlink() and len(read_answers(file)) == 1
+    assert "is a folder" in refusal(lambda: write_answers(tmp_path, answers), PetsError)
+    assert "no folder" in refusal(lambda: write_answers(tmp_path / "no" / "a.csv", answers), PetsError)
+    assert "no ordinary file" in refusal(lambda: write_answers("/dev/null", answers), PetsError)
+    monkeypatch.setattr(petbreeds.shipping.prediction, "write_whole", full_disk)
+    assert "No space left" in refusal(lambda: write_answers(file, answers * 3), PetsError)
+    assert len(read_answers(file)) == 1
+
+
+def full_disk(*args, **options):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_network_that_diverged_has_no_answer(pets, run):
+    broken = deepcopy(run)
+    for weights in broken.model.parameters():
+        weights.data.fill_(math.nan)
+    good, gone = predict(broken, [pets / "images" / "pug_1.jpg", "gone.jpg"])
+    assert "no number" in good.problem and not good.top and "no such file" in gone.problem
 
 
 def test_phones_and_odd_formats(pets, run, tmp_path):

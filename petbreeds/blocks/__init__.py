@@ -28,7 +28,7 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch will r
 import petbreeds.networks
 from .diagnosis import why_no_batch
 from .profiles import (FROM_SCRATCH, PROFILES, Profile, Schedule,
-                                       profile_for, with_options)
+                                       profile_for, with_options, workers_with_room)
 from ..files import few
 from ..layout import DataError, pets_table
 from ..pictures import open_picture
@@ -173,10 +173,11 @@ def pet_dls(path: str | Path,  # a folder of pictures, as `get_pets` returns
     _notice(used)
     device = torch.device(device or default_device())
     set_seed(seed)
+    bs = batch_size(profile, sum(used["part"] == "train"), bs)
+    if workers is None:
+        workers = workers_with_room(workers_for(device), profile, bs)
     dls = pet_block(profile).dataloaders(
-        rows, path=path, device=device,
-        bs=batch_size(profile, sum(used["part"] == "train"), bs),
-        num_workers=workers_for(device) if workers is None else workers)
+        rows, path=path, device=device, bs=bs, num_workers=workers)
     dls.profile = profile
     dls.seed = seed
     dls.table = rows

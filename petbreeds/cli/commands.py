@@ -147,7 +147,8 @@ _Rate = Annotated[Optional[float],
                   typer.Option(help="The highest learning rate of those epochs.")]
 _Balance = Annotated[bool, typer.Option("--balance", help="Let every class weigh the same, however "
                                                           "few its pictures are.")]
-_BatchSize = Annotated[Optional[int], typer.Option(help="Pictures in a mini-batch.")]
+_BatchSize = Annotated[Optional[int],
+                       typer.Option(help="Pictures in a mini-batch of those epochs.")]
 _Size = Annotated[Optional[int],
                   typer.Option(help="Side of the pictures that the network sees, px.")]
 _Seed = Annotated[Optional[int],
@@ -210,7 +211,9 @@ def _resume(folder, data, options):
     if given:
         raise typer.BadParameter("--resume goes on with the settings of the run: leave out "
                                  f"{', '.join(given)}.")
+    from petbreeds.files import user_path
     from petbreeds.shipping import REPORT, load_run, read_run, report, resume_run
+    folder = user_path(folder)
     if not read_run(folder, finished=False)["finished"]:
         return _show_result(_watched(lambda **watch: resume_run(folder, data, **watch)))
     complain(f"{folder} is finished: nothing to resume")
@@ -223,27 +226,42 @@ def _resume(folder, data, options):
 def show_predictions(
     run: Annotated[Path, typer.Argument(readable=False, help="Folder of a run.")],
     images: Annotated[list[Path],
-                      typer.Argument(readable=False, help="Pictures.", metavar="IMAGE...")],
+                      typer.Argument(readable=False, help="Pictures, or folders of them.",
+                                     metavar="IMAGE...")],
     top: Annotated[int, typer.Option(min=1, help="How many breeds to name for each picture.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    csv: Annotated[Optional[Path],
+                   typer.Option(readable=False, metavar="FILE",
+                                help="Write the answers to a CSV file, a row for each picture. "
+                                     "Text that begins with = + - or @ gets an apostrophe, so that "
+                                     "no spreadsheet runs it.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite",
+                                            help="Let --csv replace a file that holds something "
+                                                 "else than answers.")] = False,
 ):
     "Name the most probable breeds of each picture."
-    from petbreeds.shipping import load_run, predict
+    from petbreeds.shipping import load_run
+    from petbreeds.shipping.prediction import (
+        answers_to, check_answers_file, pictures_in, write_answers)
+    if csv:
+        check_answers_file(csv, overwrite)
     network = load_run(run)
-    step = network.profile.bs
+    pictures = list(pictures_in(images))
     answers = []
-    with progress_bar("predicting", len(images)) as bar:
-        for start in range(0, len(images), step):
-            some = predict(network, images[start:start + step], k=top)
-            answers += some
-            for _ in some:
-                bar.advance()
+    with progress_bar("predicting", len(pictures)) as bar:
+        for answer in answers_to(network, pictures, top):
+            answers.append(answer)
+            bar.advance()
+    if csv:
+        write_answers(csv, answers, overwrite)
+    bad = [answer for answer in answers if answer.problem]
     if as_json:
         _print_json(answers)
+    elif csv:
+        print(f"answers: {plain(csv)} ({len(answers)} pictures, {len(bad)} without an answer)")
     else:
         _print_answers(answers)
     sys.stdout.flush()
-    bad = [answer for answer in answers if answer.problem]
     for answer in bad:
         complain(f"{answer.image}: {answer.problem}")
     if bad:
@@ -268,7 +286,7 @@ def _print_json(answers):
         top = [{"breed": breed, "probability": share} for breed, share in answer.top]
         outcome = {"error": answer.problem} if answer.problem else {"top": top}
         rows.append({"image": answer.image, **outcome})
-    print(json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(rows, indent=1, allow_nan=False))
 
 # %% ../../nbs/cli/commands.ipynb #85e5d2b2
 @app.command("report")

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from fastcore.imports import IN_NOTEBOOK
 
-from ..files import home_folder
+from ..files import NOT_TRUSTED, home_folder, not_trusted
 from .sources import MANIFEST, DataError, checked_folder
 
 # %% ../../nbs/layout/archive.ipynb #fff0bccd
@@ -89,6 +89,8 @@ def _try_once(archive, part):
     except HTTPError as error:
         raise _MirrorError(f"it answers {error.response.status_code}") from None
     except RequestException as error:
+        if not_trusted(error):
+            raise _MirrorError(NOT_TRUSTED) from None
         if isinstance(error, ConnectTimeout) or "Max retries" in str(error):
             raise _MirrorError("no connection") from None
     finally:

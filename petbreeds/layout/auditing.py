@@ -34,6 +34,7 @@ FAULTS = {  # fault: (can one train on the file?, what to do)
     "unreadable": (False, "check its permissions, or copy it again"),
     "corrupt": (False, "copy or download it again, or leave it out"),
     "absurdly large": (False, "shrink it"),
+    "no reader": (False, "install one, or save it as JPEG"),
     "unlabelled": (False, "rename it to breed_number.jpg, or leave it out"),
     "damaged": (True, "look at it: part of it may be grey or shifted"),
     "wrong format": (True, "rename it, so that stricter programs can read it too"),

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['ABOUT', 'CHECKPOINT', 'FORMAT_VERSION', 'HISTORY', 'MODEL', 'REPORT', 'Options', 'Prediction', 'Run', 'RunError',
            'check_folder', 'describe', 'load_run', 'predict', 'read_history', 'read_run', 'report', 'resume_run',
-           'save_run', 'summary', 'train_pets']
+           'save_run', 'summary', 'train_pets', 'write_answers']
 
 # %% ../../nbs/14_shipping.ipynb #bb0fa7fc
 from .pages import report, summary
-from .prediction import Prediction, predict
+from .prediction import Prediction, predict, write_answers
 from .runs import (
     ABOUT, CHECKPOINT, FORMAT_VERSION, HISTORY, MODEL, REPORT, Run, RunError,
     check_folder, describe, load_run, read_history, read_run, save_run)
@@ -19,4 +19,4 @@ from .training import Options, resume_run, train_pets
 _all_ = ["ABOUT", "CHECKPOINT", "FORMAT_VERSION", "HISTORY", "MODEL", "REPORT",
          "Options", "Prediction", "Run", "RunError", "check_folder", "describe",
          "load_run", "predict", "read_history", "read_run", "report", "resume_run",
-         "save_run", "summary", "train_pets"]
+         "save_run", "summary", "train_pets", "write_answers"]

@@ -11,7 +11,7 @@ import base64
 import io
 import math
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import matplotlib.pyplot as plt
 from jinja2 import Environment, StrictUndefined
@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 
 # %% ../../nbs/shipping/pages.ipynb #22262f78
 from ..figures import BLUE, GREY, ORANGE, new_figure, plot_style
-from ..files import few
+from ..files import few, user_path
 from ..interpretation.results import errors_by_class, most_confused
 from ..pictures import PictureError, open_picture
 from .runs import REPORT, Run, put_file, read_history, read_run
@@ -100,8 +100,9 @@ QUALITY = 80  # of the JPEG
 
 def _thumbnail(folder, name):
     "A picture of the data as a data URI; None if it is not there."
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+    inside = PurePath(name)
+    path = folder / inside
+    if inside.is_absolute() or ".." in inside.parts or not path.is_file():
         return None
     try:
         image = open_picture(path, size=THUMBNAIL)
@@ -332,7 +333,7 @@ def report(run: Run | str | Path,  # a run, or its folder
            data: str | Path | None = None,  # folder of the pictures; default: where they were
            ) -> Path:  # the page
     "Write report.html of a finished run; RunError if the run cannot be read or the page written."
-    folder = run.folder if isinstance(run, Run) else Path(run)
+    folder = run.folder if isinstance(run, Run) else user_path(run)
     about = read_run(folder)
     history = read_history(folder)
     pictures = Path(data or about["data"]["folder"]).expanduser()

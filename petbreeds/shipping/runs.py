@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['FORMAT', 'FORMAT_VERSION', 'MODEL', 'ABOUT', 'HISTORY', 'REPORT', 'CHECKPOINT', 'AGAIN', 'TOLERANCE', 'LIBRARIES',
            'RunError', 'put_file', 'is_run', 'check_folder', 'locked', 'claimed', 'next_folder', 'network_of',
-           'is_word', 'describe', 'finite', 'as_json', 'write_about', 'begin_run', 'write_history', 'read_history',
-           'read_run', 'Run', 'profile_of', 'load_run', 'metrics_of', 'finish_run', 'epochs_of', 'save_run']
+           'is_word', 'describe', 'finite', 'as_json', 'write_about', 'sweep', 'begin_run', 'write_history',
+           'read_history', 'read_run', 'Run', 'profile_of', 'load_run', 'metrics_of', 'finish_run', 'epochs_of',
+           'save_run']
 
 # %% ../../nbs/shipping/runs.ipynb #9ab8eca1
 import csv
@@ -29,7 +30,8 @@ except ImportError:  # Windows knows no such locks: two trainings in one folder 
 # %% ../../nbs/shipping/runs.ipynb #4ee06d32
 import petbreeds
 from ..blocks.profiles import Profile, Schedule
-from ..files import PetsError, digest_of_file, fingerprint, first_line, write_whole
+from ..files import (
+    PetsError, digest_of_file, fingerprint, first_line, left_over, user_path, write_whole)
 from ..interpretation.results import PARTS, confusion, mistakes, results_of
 from ..networks import HEADS, NetworkError, network
 
@@ -87,7 +89,7 @@ def check_folder(folder: str | Path,  # for a new run
                  overwrite: bool = False,  # may it replace an earlier run?
                  ) -> None:
     "RunError, with nothing written, if a new run cannot be in `folder`."
-    folder = Path(folder).absolute()
+    folder = user_path(folder).absolute()
     if "\\udc" in ascii(str(folder)):  # a byte that is no text; safetensors opens no such path
         raise RunError(f"cannot write to {ascii(str(folder))}: its name is not UTF-8; "
                        "choose another folder")
@@ -97,7 +99,7 @@ def check_folder(folder: str | Path,  # for a new run
     if not os.access(there, os.W_OK | os.X_OK):
         raise RunError(f"cannot write to {folder}: no permission to write in {there}; "
                        "choose another folder")
-    taken = folder.is_dir() and any(folder.iterdir())
+    taken = folder.is_dir() and len(list(folder.iterdir())) > len(left_over(folder))
     if taken and not is_run(folder):
         raise RunError(f"{folder} is not empty and is no run of petbreeds: choose a new folder")
     if taken and not overwrite:
@@ -143,7 +145,7 @@ def claimed(folder: str | Path,  # for a new run
             fresh: bool = False,  # was it made for this, by `next_folder`?
             ):
     "Have `folder` to oneself for a new run; RunError if it is not fit, or in use."
-    folder = Path(folder)
+    folder = user_path(folder)
     check_folder(folder, overwrite)
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     if fresh:
@@ -318,11 +320,19 @@ def write_about(folder: Path,  # of a run
     put_file(folder / ABOUT, as_json(about))
 
 
+def sweep(folder: Path,  # claimed
+          ) -> None:
+    "Remove the temporary files that a killed training left."
+    for path in left_over(folder):
+        path.unlink(missing_ok=True)
+
+
 def begin_run(folder: Path,  # claimed
               about: dict,  # what `describe` returns
               ) -> None:
     "Write run.json of a training that begins; what an earlier run left goes, and nothing else."
     write_about(folder, about)
+    sweep(folder)
     for name in (MODEL, HISTORY, REPORT, CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
 
@@ -349,7 +359,7 @@ def _cell(name, value):
 def read_history(folder: Path,  # of a run
                  ) -> list[dict]:  # one per epoch: epoch, stage, train_loss, and what was validated
     "The epochs of a run; RunError if the table is missing or damaged."
-    path = Path(folder) / HISTORY
+    path = user_path(folder) / HISTORY
     try:
         rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
         history = [{name: _cell(name, value) for name, value in row.items()} for row in rows]
@@ -498,7 +508,7 @@ def read_run(folder: str | Path,  # of a run
              finished: bool = True,  # must it be complete?
              ) -> dict:  # the content of run.json
     "What is written about a run; RunError if it is missing, damaged, foreign or unfinished."
-    path = Path(folder) / ABOUT
+    path = user_path(folder) / ABOUT
     try:
         about = _json_in(path)
     except FileNotFoundError:
@@ -544,7 +554,7 @@ def load_run(folder: str | Path,  # of a run
              device=None,  # where the network computes; default: a GPU if there is one
              ) -> Run:
     "Read a run without running any code of it; RunError in one line if it cannot be used."
-    folder = Path(folder)
+    folder = user_path(folder)
     about = read_run(folder)
     try:
         model = network(about["architecture"], len(about["vocabulary"]), about["head"])

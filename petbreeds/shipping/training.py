@@ -16,13 +16,14 @@ from ..baseline import pet_learner
 from ..blocks import pet_dls
 from ..blocks.profiles import PROFILES, Profile, profile_for, with_options
 from ..checkpoint import Checkpoint
+from ..files import user_path
 from ..intervals import share_interval
 from ..layout import get_pets
 from ..networks import check_network, weights_at_hand
 from .pages import report
 from .runs import (
     CHECKPOINT, Run, RunError, begin_run, claimed, describe, epochs_of, finish_run, locked,
-    next_folder, profile_of, read_run, write_about)
+    next_folder, profile_of, read_run, sweep, write_about)
 from ..transfer import BatchNormAtRest, balanced_loss, fit_head
 from ..transfer.folds import cross_validated
 
@@ -115,7 +116,7 @@ def train_pets(options: Options = Options(),  # what is chosen
     check_network(profile.arch, profile.size)
     if profile.pretrained:
         weights_at_hand(profile.arch)
-    folder = next_folder(options.name(profile)) if out is None else Path(out)
+    folder = next_folder(options.name(profile)) if out is None else user_path(out)
     with claimed(folder, overwrite, fresh=out is None):
         dls = pet_dls(get_pets(options.source), profile, seed=options.seed, bs=options.bs)
         learn = _learner(dls, options.seed)
@@ -201,11 +202,12 @@ def resume_run(folder: str | Path,  # of an interrupted run
                cbs=(),  # further fastai callbacks
                ) -> Run:  # the finished run
     "Go on from the last finished epoch, as if it had never stopped; PetsError if it cannot."
-    folder = Path(folder)
+    folder = user_path(folder)
     about = read_run(folder, finished=False)
     if about["finished"]:
         raise RunError(f"{folder} is finished: there is nothing to continue")
     with locked(folder):
+        sweep(folder)
         profile = profile_of(about)
         pictures = _pictures_of(about, data)
         dls = pet_dls(pictures, profile, seed=about["split"]["seed"], bs=profile.bs)

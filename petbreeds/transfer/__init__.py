@@ -10,9 +10,10 @@ import logging
 import warnings
 
 from ..networks import at_rest
-from .features import (
-    Features, batches_of, has_random_body, head_learner, parts_of)
-from .views import TransferError, through_body
+from petbreeds.transfer.features import (
+    Features, batches_of, has_random_body, head_learner, one_thread, parts_of,
+    told)
+from .views import TransferError, in_threads, through_body
 
 with warnings.catch_warnings():  # fastai uses a part of torch that torch will retire
     warnings.simplefilter("ignore", FutureWarning)
@@ -34,12 +35,14 @@ def body_features(
 ) -> Features:  # view by view, in the order of the part
     "What the body makes of pictures; TransferError if something does not fit."
     body, pool, _ = parts_of(learn.model)
-    precision, batches = batches_of(learn, views, part, cbs)
-    found, labels = [], []
-    with at_rest(learn.model):
-        for pictures, of_these in batches:
-            found.append(pool(through_body(body, pictures, precision)).cpu())
-            labels.append(of_these.cpu())
+    precision, total, batches = batches_of(learn, views, part)
+
+    def look(batch):
+        pictures, labels = batch()
+        return pool(through_body(body, pictures, precision)).cpu(), labels.cpu()
+    with at_rest(learn.model):  # each thread opens a mini-batch and looks at it
+        looks = told(in_threads(look, batches), total, cbs)
+        found, labels = zip(*looks)
     plain = [torch.cat(rows).as_subclass(torch.Tensor) for rows in (found, labels)]
     return Features(*plain)  # fastai's own kinds of tensor would make each step slower
 
@@ -63,7 +66,8 @@ def fit_head(
     valid = body_features(learn, part="valid", cbs=cbs) if judged else None
     head = head_learner(learn, train, valid)
     learn.head_fit = head
-    head.fit_one_cycle(epochs, lr, cbs=list(cbs))
+    with one_thread():
+        head.fit_one_cycle(epochs, lr, cbs=list(cbs))
     return head
 
 # %% ../../nbs/09_transfer.ipynb #71309dd5

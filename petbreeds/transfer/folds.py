@@ -12,7 +12,7 @@ from copy import deepcopy
 import numpy as np
 
 from . import body_features
-from .features import Features, head_learner, parts_of, seed_of
+from .features import Features, head_learner, one_thread, parts_of, seed_of
 
 with warnings.catch_warnings():  # fastai uses a part of torch that torch is about to retire
     warnings.simplefilter("ignore", FutureWarning)
@@ -52,7 +52,7 @@ def cross_validated(learn: Learner,  # whose head has not been fitted yet; it st
         others = ~held_back.repeat(views)
         head = head_learner(learn, Features(seen.x[others], seen.y[others]),
                             rest=deepcopy(parts_of(learn.model).rest))
-        with head.no_bar(), head.no_logging():
+        with head.no_bar(), head.no_logging(), one_thread():
             head.fit_one_cycle(epochs, lr)
         with torch.inference_mode():
             answers = head.model.eval()(still.x[held_back].to(head.dls.device)).argmax(1).cpu()

@@ -18,7 +18,9 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="session")
 def pages(site):
     "All pages, as paths below the site."
-    return sorted(page.relative_to(site).as_posix() for page in site.rglob("*.html") if "_static" not in page.parts)
+    return sorted(
+        page.relative_to(site).as_posix() for page in site.rglob("*.html") if not {"_static", "sample"} & {*page.parts}
+    )
 
 
 class QuietServer(http.server.SimpleHTTPRequestHandler):

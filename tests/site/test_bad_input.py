@@ -5,6 +5,7 @@ import pytest
 from builder import build
 
 import api
+import chapter_map
 import checks
 import contents
 import floors
@@ -100,6 +101,14 @@ def test_chapter_must_say_how_long_it_takes():
     assert "does not say how long it takes" in notebook_source.faults("05_softmax", {"cells": cells})[0]
 
 
+def test_minutes_to_read_are_estimated_where_a_chapter_does_not_say():
+    said = [text("# A\n\n**Takes:** half a minute to run; reading it takes about 40 minutes.")]
+    assert (chapter_map.reading_time(said), chapter_map.time_of(said)) == (40, "half a minute")
+    assert chapter_map.time_of([text("It takes 40 minutes to read and about a minute to run.")]) == "about a minute"
+    assert chapter_map.reading_time([text("# A\n\n" + 1800 * "word ")]) == 10
+    assert chapter_map.reading_time([text("# A")]) == 5
+
+
 def test_room_need_not():
     assert notebook_source.faults("layout/sources", {"cells": [text("# Sources\n\n> Where"), GOOD]}) == []
 
@@ -137,8 +146,9 @@ def test_check_is_folded_by_itself():
     check["metadata"] = {"tags": ["hide-input"]}
     imports = code("import math")
     shown = notebook_source.convert("05_softmax", [reader, check, imports], api.Reference())
-    folds = [cell["metadata"].get("mystnb", {}).get("code_prompt_show") for _, cell in shown]
-    assert folds == [None, "The check", "Imports and settings"]
+    shown = [(cell["metadata"].get("mystnb", {}).get("code_prompt_show"), cell["outputs"]) for _, cell in shown
+             if cell["cell_type"] == "code"]
+    assert shown == [(None, []), ("The check · 2 lines", []), ("Imports and settings · 1 line", [])]
 
 
 def test_build_fails_and_says_where(tmp_path):
@@ -177,9 +187,8 @@ def test_quiz_question_becomes_choices():
         "**b.** It is.",
     )
     made = quiz.as_directives(asked)
-    assert (
-        made.startswith("## Quiz") and "{question} b\n" in made and made.endswith("After.") and "<details>" not in made
-    )
+    assert made.startswith("## Quiz") and "{question} b 2 b\n" in made
+    assert made.endswith("After.") and "<details>" not in made
 
 
 def test_question_without_options_stays_as_it_is():

@@ -52,19 +52,19 @@ def test_internal_links_and_anchors(site, parsed):
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_buttons_of_a_chapter(site, parsed, chapter):
-    settings = dict(re.findall(r"^(user|repo|branch) = (.+)$", (ROOT / "settings.ini").read_text(), re.M))
-    repository = f"{settings['user']}/{settings['repo']}"
-    found, notebook = parsed[f"{chapter}.html"].references, f"nbs/{chapter}.ipynb"
-    up = "../" * chapter.count("/")
-    assert f"https://colab.research.google.com/github/{repository}/blob/{settings['branch']}/{notebook}" in found
-    assert any(
-        r.startswith(f"https://mybinder.org/v2/gh/{repository}/{settings['branch']}") and notebook in unquote(r)
-        for r in found
-    )
-    assert any(r.startswith(f"https://github.com/{repository}/") and f"/{notebook}" in r for r in found)
+def test_notebook_and_markdown_of_a_chapter(site, parsed, chapter):
+    found, up = parsed[f"{chapter}.html"].references, "../" * chapter.count("/")
     assert f"{up}_sources/{chapter}.ipynb" in found
     assert (site / "_sources" / f"{chapter}.ipynb").read_bytes() == (NBS / f"{chapter}.ipynb").read_bytes()
+    text = (site / f"{chapter}.md").read_text(encoding="utf-8")
+    assert f"{chapter.split('/')[-1]}.md" in found and text.startswith("# ") and "```python" in text
+    assert "<div" not in text and "guess:" not in text and "data:image" not in text
+
+
+def test_llms_txt_lists_every_notebook(site):
+    listed = re.findall(r"\]\(([^)]+)\)", (site / "llms.txt").read_text(encoding="utf-8"))
+    assert listed == [f"{page}.md" for page in contents.notebooks()]
+    assert all((site / file).is_file() for file in listed)
 
 
 def test_previous_and_next_lead_through_the_course(site):
@@ -89,9 +89,8 @@ def test_titles_are_numbered_and_parts_named(site):
 
 def test_map_tells_the_time_of_each_chapter(site):
     text = (site / "index.html").read_text(encoding="utf-8")
-    assert len(re.findall(r"(?:seconds?|minutes?)\s*</p>\s*</div>", text)) >= len(
-        [p for p in contents.PARTS["Data"] + contents.PARTS["Loss"]]
-    )
+    numbered = [page for page in contents.notebooks() if page[:2].isdigit()]
+    assert len(re.findall(r"\d+ min to read · [\w ]*(?:seconds?|minutes?) to run", text)) == len(numbered)
 
 
 def exported(module):
@@ -130,9 +129,22 @@ def test_names_in_backticks_lead_to_their_entries(parsed):
         "api/petbreeds.layout.html" in page.references for page in parsed.values())
 
 
-def test_every_entry_says_where_its_source_is(parsed):
-    "The line that a source link names is the one that defines the name."
-    links = [r for r in parsed["06_cross_entropy.html"].references if "/petbreeds/cross_entropy.py#L" in r]
+def test_reference_says_what_each_name_is(parsed):
+    "Constants have a value; functions a table and, where a notebook calls them, an example; all a place that explains."
+    reference = api.read(NBS)
+    constants = [entry for entry in reference.entries if entry.kind == "data"]
+    assert len(constants) > 100 and all(entry.value for entry in constants)
+    assert sum(bool(entry.example) for entry in reference.entries) > 150
+    assert sum(bool(entry.raises) for entry in reference.entries) > 50
+    for module in reference.modules():
+        found = parsed[f"api/{module}.html"].references
+        assert all(f"../{entry.page}.html#{entry.path}" in found for entry in reference.of_module(module)), module
+
+
+def test_source_links_name_the_line_that_defines():
     lines = source_of("petbreeds.cross_entropy").splitlines()
-    assert len(links) >= 4
-    assert all(re.match(r"(def|class|[A-Z_]+ =|\s+def) ?", lines[int(link.split("#L")[1]) - 1]) for link in links)
+    entries = [entry for entry in api.read(NBS).entries if entry.module == "petbreeds.cross_entropy"]
+    assert len(entries) >= 4
+    for entry in entries:
+        file, line = api.source_line(ROOT, entry.path)
+        assert file == "petbreeds/cross_entropy.py" and re.match(r"(def|class|[A-Z_]+ =|\s+def) ?", lines[line - 1])

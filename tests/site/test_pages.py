@@ -9,6 +9,8 @@ from builder import NBS, ROOT
 SCREENSHOTS = ROOT / "_screenshots"
 MEGABYTES = 2.5  # a page with all it loads
 PHONE = {"width": 390, "height": 844}
+NARROW = {"width": 320, "height": 700}  # WCAG 1.4.10: a desktop page at 400 %
+PAPER = {"width": 680, "height": 960}  # A4 without its margins
 DESKTOP = {"width": 1280, "height": 900}
 NOTEBOOKS = sorted(nb.relative_to(NBS).with_suffix(".html").as_posix() for nb in NBS.rglob("[!.]*.ipynb")
                    if ".ipynb_checkpoints" not in nb.parts)
@@ -18,12 +20,22 @@ MODULES = sorted(
     if nb.stem != "index" and (m := re.search(r"#\| default_exp ([\w.]+)", nb.read_text(encoding="utf-8")))
 )
 FLOORS = sorted({f"rooms/{page.split('/')[0]}.html" for page in NOTEBOOKS if "/" in page})
-PAGES = [*NOTEBOOKS, *MODULES, *FLOORS, "api/index.html", "genindex.html", "py-modindex.html", "search.html"]
+OTHERS = ["api/index.html", "404.html", "genindex.html", "py-modindex.html", "search.html"]
+PAGES = [*NOTEBOOKS, *MODULES, *FLOORS, *OTHERS]
 WEIGHT = """() => performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))
   .reduce((sum, entry) => sum + entry.encodedBodySize, 0)"""
 WIDER = """() => [...document.querySelectorAll('article *')]
   .filter((e) => e.getBoundingClientRect().right > innerWidth + 1
-    && !e.closest('pre, table, .output, .math, mjx-container, .sd-row'))
+    && e.checkVisibility() && !e.closest('pre, table, .output, .math, mjx-container, .sd-row'))
+  .slice(0, 5).map((e) => e.outerHTML.slice(0, 120))"""
+
+
+# On paper nothing scrolls: what is wider than its box is cut. And ink is dark, whatever the screen was.
+CUT = """() => [...document.querySelectorAll('article pre, article table, article figure, article img, article p')]
+  .filter((e) => e.checkVisibility() && !e.closest('mjx-container, [data-frames]'))
+  .filter((e) => e.getBoundingClientRect().right > innerWidth + 1
+    || (e.nodeName === 'PRE' && e.scrollWidth > e.clientWidth + 1)
+    || (e.nodeName === 'P' && Math.min(...getComputedStyle(e).color.match(/\\d+/g).map(Number)) > 130))
   .slice(0, 5).map((e) => e.outerHTML.slice(0, 120))"""
 
 
@@ -69,9 +81,9 @@ AXE = """async (contrast) => {
     if (!looks.has(look)) looks.set(look, e);
   }
   const found = contrast ? await axe.run({include: [...looks.values()]}, {runOnly: ['color-contrast'], ...options})
-    : await axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'],
+    : await axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'],
                               rules: {'color-contrast': {enabled: false}}, ...options});
-  return found.violations.filter((v) => ['serious', 'critical'].includes(v.impact)).flatMap((v) => v.nodes.map((n) =>
+  return found.violations.flatMap((v) => v.nodes.map((n) =>
     `${v.id}: ${n.html.slice(0, 150)} ${contrast ? n.any[0].message.slice(0, 150) : ''}`));
 }"""
 
@@ -118,4 +130,11 @@ def test_page(visitor, name):
     assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], tab.evaluate(WIDER)
     assert tab.evaluate(WIDER) == [], "wider than a phone"
     picture(tab, name, "390")
+    tab.set_viewport_size(NARROW)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], tab.evaluate(WIDER)
+    assert tab.evaluate(AXE, False) == []
+    tab.emulate_media(media="print", color_scheme="dark")
+    tab.set_viewport_size(PAPER)
+    assert tab.evaluate(CUT) == [], "cut on paper"
+    tab.emulate_media(media="screen")
     assert tab.heard == []

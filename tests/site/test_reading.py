@@ -6,18 +6,6 @@ from builder import ROOT
 CHAPTER = "06_cross_entropy.html"
 
 
-def test_search_finds_the_chapter(page):
-    page.goto("index.html")
-    page.locator(".search-button__button:visible, button.search-button-field:visible").first.click()
-    page.keyboard.type("cross-entropy")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#search-results .search li a")
-    first = page.locator("#search-results .search li a").first
-    assert "Cross-entropy" in first.inner_text()
-    first.click()
-    page.wait_for_url(re.compile(CHAPTER))
-
-
 def test_dark_mode_switches_and_stays(page):
     page.goto("index.html")
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
@@ -39,17 +27,45 @@ def test_in_the_dark_plots_turn_and_pictures_stay(page):
     assert turned == plots and {*turned} == {True, False}
 
 
-def test_imports_are_folded(page):
+def test_code_that_is_no_idea_is_folded_to_a_line_that_says_what_is_inside(page):
     page.goto(CHAPTER)
-    fold = page.locator("article details", has=page.locator("summary", has_text="Imports and settings"))
+    fold = page.locator("article details.hide", has=page.locator("summary", has_text="Imports and settings"))
     code = fold.locator("pre")
-    assert (
-        fold.count() == 1
-        and not code.is_visible()
-        and "import" not in page.locator(".cell_input pre:visible").first.inner_text()
-    )
+    assert fold.count() == 1 and not code.is_visible()
+    assert re.search(r"\d+ lines$", fold.locator("summary").inner_text())
+    assert "import" not in page.locator(".cell_input pre:visible").first.inner_text()
     fold.locator("summary").click()
     assert code.is_visible() and "from petbreeds.softmax import" in code.inner_text()
+    said = page.locator("article details.hide > summary").all_inner_texts()
+    assert any(re.fullmatch(r"How it is done: _\w+(, _\w+)* · \d+ lines", line) for line in said)
+    assert any(line.startswith("How the figure is drawn") for line in said)
+    assert page.locator("article details.api-fold").count() > 3 and page.locator("article dl.py:visible").count() == 0
+    assert page.locator("article [aria-label='Toggle hidden content']").count() == 0
+
+
+def test_switch_shows_all_code_or_ideas_only_and_remembers(page):
+    page.goto(CHAPTER)
+    switch, folds = page.locator(".code-switch"), page.locator("article :is(details.hide, details.api-fold)")
+    assert switch.get_attribute("aria-pressed") == "false"
+    switch.focus()
+    page.keyboard.press("Enter")
+    assert switch.get_attribute("aria-pressed") == "true"
+    assert folds.count() == page.locator("article :is(details.hide, details.api-fold)[open]").count() > 5
+    page.goto("05_softmax.html")
+    assert page.locator("article details.hide:not([open])").count() == 0 and "All code" in switch.inner_text()
+    switch.click()
+    page.reload()
+    assert page.locator("article details.hide[open]").count() == 0
+
+
+def test_code_keeps_its_lines(page):
+    "A line that is too long scrolls in its box, which a keyboard can reach."
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(CHAPTER, wait_until="load")
+    wide = page.locator(".cell_input pre:visible").evaluate_all(
+        "(all) => all.filter((e) => e.scrollWidth > e.clientWidth + 1)"
+        ".map((e) => [e.tabIndex, getComputedStyle(e).whiteSpace])")
+    assert wide and all(one == [0, "pre"] for one in wide)
 
 
 def test_solution_unfolds(page):
@@ -64,17 +80,29 @@ def test_solution_unfolds(page):
 def test_quiz_answers(page):
     page.goto(CHAPTER)
     quiz = page.locator(".quiz").first
-    answer, right = quiz.locator(".quiz-answer"), quiz.get_attribute("data-right")
+    answer, verdict = quiz.locator(".quiz-answer"), quiz.locator(".quiz-verdict")
+    right = quiz.get_attribute("data-right")
     letters = [option.get_attribute("value") for option in quiz.locator("input").all()]
-    wrong = next(letter for letter in letters if letter != right)
-    assert answer.get_attribute("open") is None
+    wrong, other = [letter for letter in letters if letter != right][:2]
+    quiz.locator("button").click()
+    assert "Choose an option" in verdict.inner_text()
     quiz.locator(f"input[value={wrong}]").check()
-    assert "not it" in quiz.locator(".quiz-verdict").inner_text() and answer.get_attribute("open") is not None
+    assert verdict.inner_text() == "Choose an option first."  # choosing alone answers nothing
+    assert not answer.is_visible()
+    quiz.locator("button").click()
+    said = verdict.inner_text()
+    assert f"({wrong}) is not it." in said and len(said) > 60 and f"({other})" not in said
+    assert not answer.is_visible()
+    page.reload()
+    assert f"({wrong}) is not it." in verdict.inner_text()
     quiz.locator(f"input[value={right}]").focus()
     page.keyboard.press("Space")  # a keyboard is enough
-    assert quiz.locator(".quiz-verdict").inner_text() == "Right."
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert verdict.inner_text() == "Right." and answer.is_visible()
     assert quiz.locator(".quiz-option.chosen-wrong").count() == 0
-    assert page.locator(".quiz").count() >= 5
+    total = page.locator(".quiz").count()
+    assert page.locator(".quiz-score").inner_text() == f"1 of {total} right." and total >= 5
 
 
 def test_slider_moves_the_bars(page):
@@ -136,8 +164,9 @@ def test_a_link_into_a_fold_opens_it(page):
 def test_printed_page_is_the_chapter_alone(page):
     page.goto(CHAPTER)
     page.emulate_media(media="print")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert not page.locator(".bd-sidebar-primary").is_visible()
     assert not page.locator(".bd-header-article").is_visible()
-    assert page.locator("article details pre").first.is_visible()
-    assert page.pdf()[:5] == b"%PDF-"
+    assert page.locator("article details", has_text="Solution").first.locator("pre").first.is_visible()
+    assert page.locator("article .quiz .reason").first.is_visible()
+    assert not page.locator(".quiz-check").first.is_visible()
+    assert not page.locator("article details.hide").first.is_visible()  # a fold takes no room
