@@ -103,6 +103,10 @@ TABLES = {  # name of the file: its table; cross_entropy.py writes its own
     "transfer": Table("Transfer", {"what": "name", "error": "error"},
                       "torch {torch}, {arch} at {size} px, {head_epochs} epochs of the head, {seeds} seeds; mean error "
                       "on test pictures with its 95 % interval."),
+    "lr_finder": Table("Learning rates", {"what": "name", "rate": "rate", "error": "error"},
+                       "torch {torch}, papernet; a head on features with {head_seeds} seeds, fine_tune(2) on pictures "
+                       "of 64 px with {whole_seeds}; mean error on test pictures and mean of suggested rates, "
+                       "with their 95 % intervals."),
     "fine_tuning_drawings": Table("Learning from drawings: a head on features against plain fastai",
                                   FINE_TUNING, ON_SETTINGS + HOW_COMPARED),
     "fine_tuning_photographs": Table("Learning from photographs: a head on features against plain fastai",

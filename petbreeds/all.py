@@ -10,6 +10,7 @@ from .baseline import *
 from .blocks import *
 from .cross_entropy import *
 from .layout import *
+from .lr_finder import *
 from .papernet import *
 from .paperpets import *
 from .presizing import *
