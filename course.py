@@ -37,6 +37,7 @@ HOUSE = """
     baseline/precision 04_baseline
     05_softmax 06_cross_entropy
     interpretation/results interpretation/attention interpretation/laboratory 07_interpretation
+    lr_finder/restoring 08_lr_finder
     transfer/views transfer/features 09_transfer transfer/folds
     shipping/runs shipping/pages shipping/prediction shipping/training 14_shipping
     cli/terminal cli/doctor cli/commands 20_cli
