@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 
 # %% ../../nbs/shipping/pages.ipynb #22262f78
 from ..figures import BLUE, GREY, ORANGE, new_figure, plot_style
+from ..files import expanded
 from ..interpretation.results import most_confused
 from ..pictures import PictureError, open_picture
 from .runs import REPORT, Run, put_file, read_history, read_run
@@ -305,10 +306,10 @@ def report(run: Run | str | Path,  # a run, or its folder
            data: str | Path | None = None,  # folder of the pictures; default: where they were
            ) -> Path:  # the page
     "Write report.html of a finished run; RunError if the run cannot be read or the page written."
-    folder = run.folder if isinstance(run, Run) else Path(run)
+    folder = run.folder if isinstance(run, Run) else expanded(run)
     about = read_run(folder)
     history = read_history(folder)
-    pictures = Path(data or about["data"]["folder"]).expanduser()
+    pictures = expanded(data or about["data"]["folder"])
     mistakes = [{**mistake, "uri": _thumbnail(pictures, mistake["image"])}
                 for mistake in about["mistakes"]]
     page = _template().render(

@@ -29,7 +29,8 @@ except ImportError:  # Windows knows no such locks: two trainings in one folder 
 # %% ../../nbs/shipping/runs.ipynb #4ee06d32
 import petbreeds
 from ..blocks.profiles import Profile, Schedule
-from ..files import PetsError, digest_of_file, fingerprint, first_line, write_whole
+from ..files import (
+    PetsError, digest_of_file, expanded, fingerprint, first_line, write_whole)
 from ..interpretation.results import PARTS, confusion, mistakes, results_of
 from ..networks import HEADS, NetworkError, network
 
@@ -143,7 +144,7 @@ def claimed(folder: str | Path,  # for a new run
             fresh: bool = False,  # was it made for this, by `next_folder`?
             ):
     "Have `folder` to oneself for a new run; RunError if it is not fit, or in use."
-    folder = Path(folder)
+    folder = expanded(folder)
     check_folder(folder, overwrite)
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     if fresh:
@@ -231,8 +232,21 @@ def _versions():
 def _shown(folder):
     "An absolute path, with ~ for the home folder."
     folder = Path(os.path.abspath(folder))
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without a name, as in containers
+        return str(folder)
     return str(Path("~") / folder.relative_to(home) if folder.is_relative_to(home) else folder)
+
+
+def _table_shown(dls):
+    "The table that labels were read from: its place in the folder, or an absolute path; or None."
+    table = getattr(dls, "labels", None)
+    if table is None:
+        return None
+    folder = Path(os.path.abspath(dls.path))
+    inside = table.is_relative_to(folder)
+    return table.relative_to(folder).as_posix() if inside else _shown(table)
 
 
 def _data_facts(dls, source):
@@ -242,7 +256,7 @@ def _data_facts(dls, source):
     places = [f"{row.part} {row.label} {row.file}" for row in table.itertuples()]
     counts = {f"n_{part}": int((table["part"] == part).sum()) for part in PARTS}
     return {"data": {"source": str(source or dls.path), "folder": _shown(dls.path),
-                     "fingerprint": fingerprint(contents)},
+                     "labels": _table_shown(dls), "fingerprint": fingerprint(contents)},
             "split": {"seed": dls.seed, **counts, "fingerprint": fingerprint(places)}}
 
 # %% ../../nbs/shipping/runs.ipynb #838662ef
@@ -437,7 +451,7 @@ _PROFILE = {
 _SETTINGS = {
     "finished": _flag, "architecture": is_word, "head": _one_of(*HEADS), "seed": _SEED,
     "profile": _PROFILE, "vocabulary": _Many(is_word),
-    "data": {"source": _text, "folder": _text, "fingerprint": _text},
+    "data": {"source": _text, "folder": _text, "labels": _Maybe(_text), "fingerprint": _text},
     "split": {"seed": _SEED, "fingerprint": _text, **{f"n_{part}": _COUNT for part in PARTS}},
     "normalisation": _Maybe({"mean": _Many(_number, n=3), "std": _Many(_positive, n=3)}),
     "versions": {}}
@@ -498,7 +512,7 @@ def read_run(folder: str | Path,  # of a run
              finished: bool = True,  # must it be complete?
              ) -> dict:  # the content of run.json
     "What is written about a run; RunError if it is missing, damaged, foreign or unfinished."
-    path = Path(folder) / ABOUT
+    path = expanded(folder) / ABOUT
     try:
         about = _json_in(path)
     except FileNotFoundError:
@@ -544,7 +558,7 @@ def load_run(folder: str | Path,  # of a run
              device=None,  # where the network computes; default: a GPU if there is one
              ) -> Run:
     "Read a run without running any code of it; RunError in one line if it cannot be used."
-    folder = Path(folder)
+    folder = expanded(folder)
     about = read_run(folder)
     try:
         model = network(about["architecture"], len(about["vocabulary"]), about["head"])
