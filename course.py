@@ -31,7 +31,7 @@ HOUSE = """
     paperpets/profile paperpets/body paperpets/scene paperpets/sheets paperpets/dataset paperpets/imaginary 00_paperpets
     ground/networks ground/checkpoint ground/experiments
     papernet/pretraining 00a_papernet
-    layout/sources layout/archive layout/auditing 01_layout
+    layout/lists layout/folders layout/sources layout/archive layout/auditing 01_layout
     02_presizing
     blocks/profiles blocks/diagnosis 03_datablock
     baseline/precision 04_baseline
