@@ -149,9 +149,9 @@ def user_path(given: str | Path,  # as somebody typed it
              ) -> Path:  # the same, `~` at its beginning replaced
     "A path that may begin with `~/`; PetsError if no home folder is known."
     text = os.fspath(given)
-    if text != "~" and not text.startswith(("~/", "~" + os.sep)):  # a file may be called ~1.jpg
-        return Path(given)
-    return _expanded(text)
+    if text.startswith("~") and (text == "~" or "/" in text or os.sep in text):
+        return _expanded(text)
+    return Path(given)  # a file may be called ~1.jpg
 
 # %% ../nbs/ground/files.ipynb #e7a235f9
 NOT_TRUSTED = ("its certificate is not trusted; behind a proxy with a certificate of its own, set "
