@@ -20,6 +20,8 @@ import petbreeds
 # %% ../nbs/ground/files.ipynb #502905ce
 class PetsError(ValueError):
     "Something the user can put right; the message is one line: what is wrong, where, what to do."
+    def __str__(self):
+        return " ".join(super().__str__().splitlines())  # a file's name may hold a line end
 
 # %% ../nbs/ground/files.ipynb #f8484e61
 LONGEST = 160  # characters; a longer explanation does not fit on a line
