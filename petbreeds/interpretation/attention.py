@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEAST', 'maps_of', 'layer_for', 'heat_over_area']
 
-# %% ../../nbs/interpretation/attention.ipynb #1785f1a6
+# %% ../../nbs/interpretation/attention.ipynb #attention-02
 import warnings
 
 from .results import InterpretationError
@@ -17,7 +17,7 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch is abo
     from torch import Tensor, nn
     from torch.nn.functional import adaptive_avg_pool2d
 
-# %% ../../nbs/interpretation/attention.ipynb #e44b5922
+# %% ../../nbs/interpretation/attention.ipynb #attention-05
 LEAST = 8  # rows and columns of a map; below it one place covers most of a head
 
 
@@ -41,26 +41,27 @@ def maps_of(model: nn.Module,  # any
             hook.remove()
     return found
 
-# %% ../../nbs/interpretation/attention.ipynb #be2d4019
+# %% ../../nbs/interpretation/attention.ipynb #attention-06
 def layer_for(model: nn.Module,  # a convolutional network
               pictures: Tensor,  # a mini-batch as the network takes it
               least: int = LEAST,  # rows and columns that its maps must have
               ) -> nn.Module:
-    "The latest outermost layer with maps of some size; InterpretationError if there is none."
+    "The outermost layer with the latest fine maps; InterpretationError if there is none."
     found = maps_of(model, pictures[:1])
     if not found:
         raise InterpretationError("Grad-CAM needs a network with convolutions: no layer of this "
                                   "one gives a map of places; use one such as papernet or resnet34")
-    fine = [(name, layer) for name, layer, *sides in found if min(sides) >= least]
+    fine = [(name, layer, sides) for name, layer, *sides in found if min(sides) >= least]
     if not fine:
         finest = max(min(sides) for _, _, *sides in found)
         raise InterpretationError(
             f"Grad-CAM needs maps of {least}x{least} places or more, and the finest of this "
             f"network have {finest}: give it larger pictures, or name a layer of your own")
-    depth = min(name.count(".") for name, _ in fine)
-    return [layer for name, layer in fine if name.count(".") == depth][-1]
+    latest = [(name.count("."), layer) for name, layer, sides in fine if sides == fine[-1][2]]
+    outermost = min(depth for depth, _ in latest)
+    return [layer for depth, layer in latest if depth == outermost][-1]
 
-# %% ../../nbs/interpretation/attention.ipynb #c616496f
+# %% ../../nbs/interpretation/attention.ipynb #attention-11
 def heat_over_area(maps: Tensor,  # shape (n, rows, columns), not negative
                    masks: Tensor,  # shape (n, height, width): 1 in the region, 0 outside
                    ) -> Tensor:  # shape (n,); NaN for an empty map and for an empty region
