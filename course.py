@@ -31,12 +31,13 @@ HOUSE = """
     paperpets/profile paperpets/body paperpets/scene paperpets/sheets paperpets/dataset paperpets/imaginary 00_paperpets
     ground/networks ground/checkpoint ground/experiments
     papernet/pretraining 00a_papernet
-    layout/sources layout/archive layout/auditing 01_layout
+    layout/lists layout/folders layout/sources layout/archive layout/auditing 01_layout
     02_presizing
     blocks/profiles blocks/diagnosis 03_datablock
     baseline/precision 04_baseline
     05_softmax 06_cross_entropy
     interpretation/results interpretation/attention interpretation/laboratory 07_interpretation
+    lr_finder/restoring 08_lr_finder
     transfer/views transfer/features 09_transfer transfer/folds
     shipping/runs shipping/pages shipping/prediction shipping/training 14_shipping
     cli/terminal cli/doctor cli/commands 20_cli

@@ -109,6 +109,10 @@ TABLES = {  # name of the file: its table; cross_entropy.py writes its own
                         "error, {heat_per_breed} for the heat, {redrawn_per_breed} drawn again. Heat: its share in a "
                         "region over the region's share of the area. Flips: the share of right answers that become "
                         "wrong when one thing changes. Means with their 95 % intervals over seeds."),
+    "lr_finder": Table("Learning rates", {"what": "name", "rate": "rate", "error": "error"},
+                       "torch {torch}, papernet; a head on features with {head_seeds} seeds, fine_tune(2) on pictures "
+                       "of 64 px with {whole_seeds}; mean error on test pictures and mean of suggested rates, "
+                       "with their 95 % intervals."),
     "fine_tuning_drawings": Table("Learning from drawings: a head on features against plain fastai",
                                   FINE_TUNING, ON_SETTINGS + HOW_COMPARED),
     "fine_tuning_photographs": Table("Learning from photographs: a head on features against plain fastai",

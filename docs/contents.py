@@ -18,7 +18,7 @@ FOLDERS = list(dict.fromkeys(name.split("/")[0] for name in course.HOUSE if cour
 PARTS = {
     "Data": ["01_layout", "02_presizing", "03_datablock", "04_baseline"],
     "Loss": ["05_softmax", "06_cross_entropy", "07_interpretation"],
-    "Training": ["09_transfer"],
+    "Training": ["08_lr_finder", "09_transfer"],
     "Practice": ["14_shipping"],
     "Appendix": ["00_paperpets", "00a_papernet", "20_cli", "glossary"],
     ENGINE_ROOM: [f"{FLOORS}/{folder}" for folder in FOLDERS],

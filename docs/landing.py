@@ -35,8 +35,8 @@ def measured() -> str:
     low, high = metrics["interval"]
     return (
         f"After training on {split['n_train']:,} pictures, the network of this course misclassifies "
-        f"**{100 * metrics['error_rate']:.1f} %** of {metrics['n']:,} pictures that it has never seen "
-        f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %; one run, measured)."
+        f"**{100 * metrics['error_rate']:.1f}\u00a0%** of {metrics['n']:,} pictures that it has never seen "
+        f"(95\u00a0% interval {100 * low:.1f} to {100 * high:.1f}\u00a0%; one run, measured)."
     )
 
 

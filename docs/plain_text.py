@@ -21,7 +21,16 @@ def output_text(output: dict) -> str:
     if any(mime.startswith("image/") for mime in output.get("data", {})):
         return ""
     text = "".join(output.get("text") or output.get("data", {}).get("text/plain") or "").rstrip()
+    if text.lstrip().startswith("<div><table"):  # fastai's table of epochs is HTML even where text is asked for
+        text = table_as_text(text)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n..."
+
+
+def table_as_text(html: str) -> str:
+    "An HTML table as lines of cells."
+    rows = re.findall(r"<tr.*?</tr>", html, re.S)
+    cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.S) for row in rows]
+    return "\n".join("  ".join(f"{re.sub('<[^>]+>', '', cell).strip():>10}" for cell in row) for row in cells if row)
 
 
 def fenced(text: str, language: str = "") -> str:

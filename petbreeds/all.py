@@ -11,6 +11,7 @@ from .blocks import *
 from .cross_entropy import *
 from .interpretation import *
 from .layout import *
+from .lr_finder import *
 from .papernet import *
 from .paperpets import *
 from .presizing import *

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LONGEST', 'SHORT', 'NOT_TRUSTED', 'PetsError', 'first_line', 'few', 'left_over', 'write_whole', 'digest',
-           'digest_of_file', 'fingerprint', 'home_folder', 'user_path', 'not_trusted']
+           'digest_of_file', 'fingerprint', 'home_folder', 'user_path', 'not_trusted', 'project_file']
 
 # %% ../nbs/ground/files.ipynb #0e70f02b
 import hashlib
@@ -14,6 +14,8 @@ import secrets
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+import petbreeds
 
 # %% ../nbs/ground/files.ipynb #502905ce
 class PetsError(ValueError):
@@ -163,3 +165,13 @@ def not_trusted(error: BaseException | None,  # of a connection, or what led to 
         return False
     refused = "CERTIFICATE_VERIFY_FAILED" in str(error)
     return refused or not_trusted(error.__cause__ or error.__context__)
+
+# %% ../nbs/ground/files.ipynb #2b12aa1b
+def project_file(name: str,  # such as bench/results/transfer.json
+                ) -> Path:  # absolute
+    "A file of this project, wherever the notebook runs; PetsError if only the package is here."
+    file = Path(petbreeds.__file__).absolute().parents[1] / name
+    if not file.exists():
+        raise PetsError(f"no {name} beside the package: clone the repository, and install it with "
+                        "'pip install -e .'")
+    return file

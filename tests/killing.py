@@ -25,8 +25,9 @@ from petbreeds.layout import get_pets
 from petbreeds.layout.archive import Archive
 from petbreeds.paperpets import make_paperpets
 
-SMALL = ["--arch", "lcnet_050", "--from-scratch", "--size", "64", "--bs", "8"]
-EPOCHS = 2
+SMALL = ["--arch", "lcnet_050", "--from-scratch", "--size", "64", "--bs", "4"]
+EPOCHS = 3
+BREEDS = ("pug", "boxer", "Bengal", "Birman")
 
 
 def listing(folder, but=()):
@@ -39,7 +40,8 @@ def listing(folder, but=()):
 class Process:
     "A command that runs in a fork."
     pid: int
-    log: Path
+    pipe: int  # what it says comes out here; unlike a file, a pipe is not limited
+    heard: bytes = b""
 
     def wait(self, seconds=300):
         "Its exit status; None if it does not end."
@@ -60,27 +62,32 @@ class Process:
 
     @property
     def said(self):
-        return self.log.read_text(errors="replace")
+        "All that it has said so far."
+        with contextlib.suppress(BlockingIOError):
+            while piece := os.read(self.pipe, 2**16):
+                self.heard += piece
+        return self.heard.decode(errors="replace")
 
 
 def start(work, folder, most=None):
     "Run `work()` in a fork that is a group of its own; no file of it may grow beyond `most` bytes."
-    log = Path(folder).with_name(Path(folder).name + ".log")
+    out, into = os.pipe()
     pid = os.fork()
     if pid:
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
-        return Process(pid, log)
+        os.close(into)
+        os.set_blocking(out, False)
+        return Process(pid, out)
     status = 70
     try:
         os.setpgid(0, 0)
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
+        os.dup2(into, 1)
+        os.dup2(into, 2)
         os.chdir(folder)
         if most is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
-        os.environ["PETBREEDS_HOME"] = str(Path(folder) / "home")
+        os.environ.update(PETBREEDS_HOME=str(Path(folder) / "home"), NO_PROXY="127.0.0.1")
         with open(1, "w", buffering=1, closefd=False) as out, contextlib.redirect_stdout(out):
             with open(2, "w", buffering=1, closefd=False) as err, contextlib.redirect_stderr(err):
                 status = work()
@@ -157,7 +164,6 @@ def killed(trial, folder, moment):
     time.sleep(moment)
     status = process.kill()
     said = process.said
-    process.log.unlink()
     return "killed" if status == -signal.SIGKILL else "over already", aftermath(trial, folder, said)
 
 
@@ -181,7 +187,6 @@ def after_full_disk(trial, folder, process, more_room=lambda: None):
     "What a full disk did: (outcome, what is wrong or '')."
     status = process.wait()
     said = process.said
-    process.log.unlink()
     if status is None:
         return "hang", "it does not end"
     more_room()
@@ -209,7 +214,7 @@ def archive_of(pets, folder):
 class Slow(http.server.BaseHTTPRequestHandler):
     "Gives a file, from where it is asked for, in pieces."
     file = None
-    rest = 0.02  # seconds between pieces
+    rest = 0.01  # seconds between pieces
 
     def log_message(self, *args):
         pass
@@ -221,8 +226,8 @@ class Slow(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data) - begin))
         self.end_headers()
         with contextlib.suppress(OSError):
-            for at in range(begin, len(data), 2**16):
-                self.wfile.write(data[at:at + 2**16])
+            for at in range(begin, len(data), 2**12):
+                self.wfile.write(data[at:at + 2**12])
                 time.sleep(self.rest)
 
 
@@ -261,9 +266,9 @@ class Trials:
     "What all trials need, made once in `parent`: pictures, and runs interrupted and finished."
     def __init__(self, parent):
         self.parent = Path(parent)
-        self.pets = make_paperpets(self.parent / "pets", per_breed=2, scale=0.3)
+        self.pets = make_paperpets(self.parent / "pets", per_breed=4, scale=0.3)
         for file in (self.pets / "images").iterdir():
-            if not file.name.startswith(("pug_", "boxer_", "Bengal_", "Birman_", "beagle_", "Ragdoll_")):
+            if not file.name.startswith(BREEDS):
                 file.unlink()
         self.half = self.parent / "half"
         self.done = self.parent / "done"
@@ -277,8 +282,9 @@ class Trials:
         return self.training(folder)
 
     def run_files(self, folder):
-        return {name: value for name, value in listing(folder / "run").items() if name in (
-            "model.safetensors", "history.csv") or name.endswith(".part")}
+        "Weights and history; and what a killed writer left, but for the report, which is written last."
+        return {name: value for name, value in listing(folder / "run").items()
+                if name in ("model.safetensors", "history.csv") or re.fullmatch(r"\.(?!report).*\.part", name)}
 
     def nothing_lost(self, folder, said):
         "Epochs that were said to be done are in the checkpoint, or the run is finished."
@@ -291,8 +297,10 @@ class Trials:
         if not self.half.exists():
             self.half.mkdir()
             process = start(self.training(self.half), self.half)
-            while not epochs_in(process.said if process.log.exists() else ""):
-                time.sleep(0.01)
+            end = time.monotonic() + 300
+            while not epochs_in(process.said):
+                assert time.monotonic() < end, process.said
+                time.sleep(0.005)
             process.kill()
         return self.half
 

@@ -86,9 +86,9 @@ def whole_file(rng, kinds):
     out = BytesIO()
     try:
         picture.save(out, kind, **options)
-    except Exception:  # a combination that this encoder refuses
+    except Exception:  # a size or a combination that this encoder refuses
         out = BytesIO()
-        picture.convert("RGB").save(out, kind)
+        picture.convert("RGB").resize((64, 48)).save(out, kind)
     return kind, out.getvalue()
 
 

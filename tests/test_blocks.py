@@ -14,6 +14,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from textwrap import fill
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ from exercises import Exercises
 from petbreeds.blocks import (FROM_SCRATCH, PROFILES, OpenPicture, Profile, Schedule, batch_size, pet_block, pet_dls,
                               pet_rows,
                               profile_for, split_by_part, why_no_batch, with_options, workers_for)
+from petbreeds.blocks import profiles
 from petbreeds.files import PetsError
 from petbreeds.layout import DataError, breed_of, usable_images
 
@@ -748,3 +750,24 @@ def test_wrong_answer_gets_its_sentence(chapter, capsys, check, answer, hint):
     chapter[f"check_{check}"](eval(given(check, answer), chapter))
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith("Not yet") and re.search(hint, said), said
+
+
+# Room for workers
+
+def test_shared_memory_that_is_short_means_fewer_workers(monkeypatch, tmp_path, caplog):
+    profile = with_options(PROFILES["folder"], size=320)
+    monkeypatch.setattr(profiles, "SHARED", tmp_path)
+
+    def free(megabytes):
+        monkeypatch.setattr(profiles.shutil, "disk_usage", lambda path: SimpleNamespace(free=megabytes * 2**20))
+    with caplog.at_level("INFO", "petbreeds"):
+        free(64)  # what a container has
+        assert profiles.workers_with_room(2, profile, 64) == 0
+        assert "shared memory is short" in caplog.text and "--shm-size" in caplog.text
+        assert profiles.workers_with_room(2, PROFILES["paper"], 32) == 2
+        free(4096)
+        caplog.clear()
+        assert profiles.workers_with_room(2, profile, 64) == 2 and not caplog.text
+        monkeypatch.setattr(profiles, "SHARED", tmp_path / "none")  # as on macOS
+        free(0)
+        assert profiles.workers_with_room(2, profile, 64) == 2

@@ -182,7 +182,7 @@ def broken_sets(pets, folder):
 
 
 @pytest.mark.parametrize("data, words", [
-    ("nowhere", "no folder"), ("empty", "no images/"), ("no-pictures", "no images in"), ("file.txt", "is a file"),
+    ("nowhere", "no folder"), ("empty", "no images in"), ("no-pictures", "no images in"), ("file.txt", "is a file"),
     ("one-breed", "only one breed"), ("one-picture", "Bengal"),
     ("unreadable", "no picture"), ("huge", "no picture"), ("names", "IMG0.jpg")])
 def test_bad_data_is_refused_in_one_line(petbreeds, pets, here, data, words):
@@ -192,7 +192,8 @@ def test_bad_data_is_refused_in_one_line(petbreeds, pets, here, data, words):
     last = complaint.splitlines()[-1]
     assert status == 1 and words in last and last.startswith("petbreeds: ") and not out
     assert not re.search("Traceback|internal error", complaint)
-    assert all("left out" in line or "says what is wrong" in line for line in complaint.splitlines()[:-1])
+    told = ("left out", "labels in the file names", "no official split")
+    assert all(any(words in line for words in told) for line in complaint.splitlines()[:-1])
     assert listing(here) == before and not (here / "runs").exists()
 
 
@@ -280,6 +281,128 @@ def test_pictures_in_a_folder_whose_name_is_not_utf_8_can_be_trained_on(petbreed
     assert status == 0 and complaint == "" and "pug_1.jpg" in out
     status, _, complaint = petbreeds("report", "run")
     assert status == 0 and complaint == ""
+
+
+# ---- pictures of one's own
+
+def in_class_folders(pets, place):
+    "The pictures in one folder for each class, below train/ and test/."
+    for part in ("trainval", "test"):
+        for line in (pets / "annotations" / f"{part}.txt").read_text().splitlines():
+            name = line.split()[0]
+            folder = place / ("test" if part == "test" else "train") / name.rpartition("_")[0]
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(pets / "images" / f"{name}.jpg", folder)
+    return place
+
+
+def test_a_run_is_the_same_in_class_folders_and_by_a_table(petbreeds, pets, here):
+    folders = in_class_folders(pets, here / "folders")
+    table = here / "table"
+    shutil.copytree(pets / "images", table / "photos")
+    lines = ["Bild;Rasse;Teil"]
+    for file in sorted(folders.rglob("*.jpg"), reverse=True):
+        lines.append(f"{file.name};{file.parent.name};{file.parent.parent.name}")
+    (here / "mine.csv").write_bytes("\r\n".join(lines).encode("utf-16"))
+    assert petbreeds("train", "--data", folders, *SMALL, "--epochs", 3, "--out", "a")[0] == 0
+    status, _, complaint = petbreeds("train", "--data", table, "--labels", "mine.csv", *SMALL, "--epochs", 3, "--out",
+                                     "b")
+    assert status == 0 and "labels from mine.csv (Bild, Rasse, Teil); parts from mine.csv" in complaint
+    own = Path(shutil.copytree(pets, here / "own"))
+    (own / "paperpets.json").unlink()  # whose pictures are prepared in another size
+    assert petbreeds("train", "--data", own, *SMALL, "--epochs", 3, "--out", "c")[0] == 0
+    for run in ("a", "b"):
+        for name in ("history.csv", "model.safetensors"):
+            assert Path(run, name).read_bytes() == Path("c", name).read_bytes(), (run, name)
+    about = json.loads(Path("b/run.json").read_text())
+    assert Path(about["data"]["labels"]).expanduser() == here / "mine.csv"
+    assert petbreeds("report", "b")[0] == 0
+
+
+def test_an_interrupted_run_remembers_its_table(petbreeds, pets, here):
+    data = here / "data"
+    shutil.copytree(pets / "images", data / "photos")
+    rows = [f"{file.name},{'c' + file.name[0].lower()}" for file in (data / "photos").iterdir()]
+    (data / "mine.csv").write_text("\n".join(["file,label", *rows]))
+    process = subprocess.Popen(command("train", "--data", data, "--labels", data / "mine.csv", *SMALL, "--epochs", 3,
+                                       "--out", "run"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                               start_new_session=True)
+    process.stdout.readline()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    moved = data.rename(here / "moved")
+    status, _, complaint = petbreeds("train", "--resume", "--out", "run", "--data", moved)
+    assert status == 0, complaint
+    about = json.loads(Path("run/run.json").read_text())
+    assert about["data"]["labels"] == "mine.csv" and about["vocabulary"] == sorted({row[-2:] for row in rows})
+
+
+def test_data_says_what_it_understood(petbreeds, here):
+    for number, (label, count) in enumerate({"犬": 9, "Löwe": 2, "pug": 1}.items()):
+        for i in range(count):
+            (here / "pets" / label).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 30), (20 * i, 90 * number, 0)).save(here / "pets" / label / f"IMG_{i}.png")
+    (here / "pets" / "Löwe" / ".hidden.png").write_bytes(b"...")
+    status, out, complaint = petbreeds("data", "pets")
+    lines = out.splitlines()
+    assert status == 0 and lines[0] == str(here / "pets")
+    assert lines[1] == "12 pictures of 3 classes (8 train, 1 valid, 3 test), 1 unusable files"
+    assert lines[2] == "one folder per class; no parts given" and "a fifth of each class" in lines[3]
+    assert lines[4] == "classes: 犬 9, Löwe 2, pug 1" and lines[5].startswith("one picture only: pug")
+    assert lines[6].startswith("uneven: 犬 has 9 pictures, pug 1") and "--balance" in lines[6]
+    assert "Löwe/.hidden.png: hidden" in lines[7] and len(lines) == 8
+
+
+def test_data_shows_both_readings(petbreeds, here):
+    for name in ("pug/beagle_1.png", "beagle/beagle_2.png"):
+        (here / "pets" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30)).save(here / "pets" / name)
+    status, out, complaint = petbreeds("data", "pets")
+    assert status == 1 and not out and "its folders say beagle, pug (2), its file names say beagle (1)" in complaint
+
+
+def test_a_table_that_is_not_there(petbreeds, pets):
+    status, out, complaint = petbreeds("data", pets, "--labels", "mine.csv")
+    assert status == 1 and not out and complaint.startswith("petbreeds: no table 'mine.csv'")
+
+
+# ---- where things are
+
+def test_a_tilde_is_the_home_folder(petbreeds, pets, here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here / "me"))
+    shutil.copytree(pets, here / "me" / "pets")
+    status, out, complaint = petbreeds("train", "--data", "~/pets", *SMALL, "--epochs", 1, "--out", "~/run")
+    assert status == 0 and (here / "me" / "run" / "report.html").exists() and not (here / "~").exists(), complaint
+    assert petbreeds("report", "~/run")[0] == 0
+    assert petbreeds("predict", "~/run", pets / "images" / "pug_1.jpg")[0] == 0
+    status, _, complaint = petbreeds("train", "--resume", "--out", "~/run")
+    assert status == 0 and "nothing to resume" in complaint
+    status, _, complaint = petbreeds("train", "--data", pets, *SMALL, "--out", "~nobody_of_this_name/run")
+    assert status == 1 and "give a path without ~" in complaint and not list(here.glob("~*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_user_without_a_name_and_without_a_home(pets, here):
+    os.chmod(here, 0o777)
+    bare = {name: value for name, value in os.environ.items() if name not in ("HOME", "USER", "LOGNAME")}
+    become = [sys.executable, "-c", "import os, sys; os.setgroups([]); os.setgid(54321); os.setuid(54321); "
+              "from petbreeds.layout import get_pets; from petbreeds.shipping.runs import _shown; "
+              "print(get_pets('paper', per_breed=1, scale=0.1)); print(_shown('pets'))"]
+    bare["PETBREEDS_HOME"] = str(here / "home")
+    done = subprocess.run(become, env=bare, capture_output=True, text=True, timeout=120)
+    if "Permission denied" in done.stderr:
+        pytest.skip("this interpreter is not for everybody")
+    assert done.returncode == 0 and done.stdout.splitlines()[1] == str(here / "pets"), done.stderr
+
+
+def test_two_trainings_at_once_get_a_folder_each(pets, here):
+    call = command("train", "--data", pets, *SMALL, "--epochs", 1)
+    both = [subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    runs = [Path("runs") / f"{pets.name}-lcnet_050-{number}" for number in (1, 2)]
+    assert sorted(Path("runs").iterdir()) == runs and all((run / "report.html").exists() for run in runs)
+    assert runs[0].joinpath("model.safetensors").read_bytes() == runs[1].joinpath("model.safetensors").read_bytes()
 
 
 # ---- predict and report
@@ -454,7 +577,7 @@ def test_doctor_never_falls_ill(petbreeds, here, monkeypatch):
 
 def test_data_draws_and_audits(petbreeds, here):
     status, out, _ = petbreeds("data", "paper", "--per-breed", 2)
-    assert status == 0 and out.splitlines()[1].startswith("74 pictures of 37 breeds (37 train, 0 valid, 37 test), 0 "
+    assert status == 0 and out.splitlines()[1].startswith("74 pictures of 37 classes (37 train, 0 valid, 37 test), 0 "
                                                           "unusable files")
     assert (Path(out.splitlines()[0]) / "annotations" / "list.txt").exists()
 
@@ -469,7 +592,7 @@ def test_a_reader_that_has_had_enough(pets):
 def test_an_internal_error_is_one_line_unless_the_traceback_is_wanted(petbreeds, monkeypatch):
     def broken():
         raise RuntimeError("first line\nsecond line")
-    monkeypatch.setattr("petbreeds.layout.pets_table", lambda path: broken())
+    monkeypatch.setattr("petbreeds.layout.pets_table", lambda path, labels: broken())
     monkeypatch.setattr("petbreeds.layout.get_pets", lambda *args, **kwargs: Path("."))
     status, _, complaint = petbreeds("data")
     assert status == 1 and "internal error" in complaint and "RuntimeError: first line second line" in complaint
@@ -482,7 +605,10 @@ def test_an_internal_error_is_one_line_unless_the_traceback_is_wanted(petbreeds,
 @pytest.mark.parametrize("error, words", [
     (MemoryError(), "smaller --bs"), (RuntimeError("CUDA out of memory. Tried"), "smaller --bs"),
     (PermissionError(13, "Permission denied", "/x"), "Permission denied: /x"),
-    (OSError(28, "No space left"), "free space")])
+    (OSError(28, "No space left"), "free space"),
+    (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "--shm-size"),
+    (RuntimeError("Caught RuntimeError in DataLoader worker process 0.\nunable to write to file </torch_7_8_9>"),
+     "--shm-size")])
 def test_errors_of_the_machine_say_what_to_do(petbreeds, monkeypatch, error, words):
     def fail(*args, **kwargs):
         raise error

@@ -196,6 +196,54 @@ def test_home_is_the_cache_of_the_system(monkeypatch, tmp_path):
     assert home_folder() == Path(pooch.os_cache("petbreeds"))
 
 
+REFUSED = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate in certificate chain"
+
+
+def test_a_certificate_that_is_not_trusted_is_called_so(tmp_path, monkeypatch):
+    "Behind a proxy with a certificate of its own, for the photographs and for weights."
+    from requests.exceptions import SSLError
+
+    from petbreeds.layout import DataError, get_pets
+
+    def refuse(*args):
+        raise SSLError(f"HTTPSConnectionPool(host='x', port=443): Max retries exceeded (Caused by {REFUSED})")
+    monkeypatch.setattr("petbreeds.layout.archive._append", refuse)
+    monkeypatch.setattr("petbreeds.layout.archive._refuse_without_room", lambda *args: None)
+    with pytest.raises(DataError) as error:
+        get_pets("oxford", home=tmp_path)
+    said = str(error.value)
+    assert "certificate is not trusted" in said and "REQUESTS_CA_BUNDLE" in said and "no connection" not in said
+    assert len(said.splitlines()) == 1
+
+
+def test_weights_behind_such_a_proxy(monkeypatch):
+    import ssl
+    import urllib.error
+    import urllib.request
+
+    from petbreeds import networks
+
+    def refuse(*args, **options):
+        raise urllib.error.URLError(ssl.SSLCertVerificationError(1, REFUSED))
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+
+    def fetch():
+        return urllib.request.urlopen("https://example.org")
+    with pytest.raises(networks.NetworkError, match="certificate is not trusted; .* SSL_CERT_FILE"):
+        networks._downloaded("resnet34", "https://example.org", fetch)
+
+
+@posix
+def test_what_a_killed_writer_left_is_found(tmp_path):
+    writer = start(WRITER.replace("import sys", "import os, sys; os.replace = lambda *paths: os._exit(1)"),
+                   tmp_path / ("ä" * 90), "b", 1)
+    writer.communicate()
+    (tmp_path / ".hidden.part").write_text("somebody else's")
+    (tmp_path / "video.0123456789ab.part").write_text("somebody else's")
+    (found,) = files.left_over(tmp_path)
+    assert found.stat().st_size == 3_000_000 and len(os.listdir(tmp_path)) == 3
+
+
 @given(st.text(max_size=300))
 @few_examples
 def test_an_error_is_one_short_line(said):

@@ -438,6 +438,20 @@ def test_a_folder_in_use_is_refused_and_not_touched(pets, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_what_a_killed_start_left_is_no_obstacle(pets, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    left = folder / ".run.json.0123456789ab.part"
+    left.write_text('{"format": "petbr')
+    check_folder(folder)
+    (folder / "letter.txt").write_text("Dear all")
+    assert "is no run" in refusal(lambda: check_folder(folder))
+    (folder / "letter.txt").unlink()
+    with claimed(folder):
+        petbreeds.shipping.runs.begin_run(folder, {"format": "petbreeds-run"})
+    assert sorted(path.name for path in folder.iterdir()) == [ABOUT]
+
+
 def test_each_asker_gets_a_folder_of_its_own(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: next_folder("paper-papernet", tmp_path / "runs"), range(24)))

@@ -35,12 +35,12 @@
   addEventListener("hashchange", unfold);
   unfold();
 
-  // Wide code scrolls: a keyboard can reach it.
-  const reach = () => document.querySelectorAll("article pre, article .output.text_html, article .table-scroll").forEach((box) => {
+  // Wide code, tables and equations scroll: a keyboard can reach them.
+  const reach = () => document.querySelectorAll("article pre, article .output.text_html, article table.table, article mjx-container[display]").forEach((box) => {
     const wide = box.scrollWidth > box.clientWidth + 1;
     if (wide) box.tabIndex = 0; else if (box.tabIndex === 0) box.removeAttribute("tabindex");
   });
-  addEventListener("load", reach);
+  addEventListener("load", () => { reach(); window.MathJax?.startup?.promise?.then(reach); });
   addEventListener("resize", reach);
   document.addEventListener("toggle", reach, true);
 })();

@@ -2,7 +2,7 @@
 // browser keeps nothing (storage is full or forbidden) it lasts as long as the page, and the page says so.
 const record = (() => {
   const NAME = "petbreeds-record";
-  const page = window.DOCUMENTATION_OPTIONS?.pagename ?? "";
+  const page = typeof DOCUMENTATION_OPTIONS === "undefined" ? "" : DOCUMENTATION_OPTIONS.pagename;
   let kept = true;
 
   const load = () => {

@@ -85,9 +85,12 @@
       const path = data.raw_url ?? data.url;
       const isRoom = path.replace(/^\//, "").includes("/");
       const part = data.sub_results.reduce((most, sub) => (sub.locations.length > (most?.locations.length ?? 0) ? sub : most), null) ?? data;
+      const marks = [...(part.excerpt ?? data.excerpt).matchAll(/<mark>(.*?)<\/mark>/g)].flatMap((found) => words(found[1]));
+      const begins = asked.flatMap(forms).map((form) => form.toLowerCase().slice(0, 4)); // Pagefind answers nonsense with its first letter
+      if (!marks.some((mark) => begins.some((begin) => mark.startsWith(begin)))) return null;
       return { value: value * (isRoom ? 0.35 : 1), url: (part.url ?? path).replace(/^\//, ""), title: data.meta.title,
         part: part.title !== data.meta.title ? part.title : "", excerpt: part.excerpt ?? data.excerpt };
-    }).sort((a, b) => b.value - a.value).slice(0, 10);
+    }).filter(Boolean).sort((a, b) => b.value - a.value).slice(0, 10);
   };
 
   const meant = (query) => {

@@ -29,8 +29,9 @@ import petbreeds.networks
 from .diagnosis import why_no_batch
 from .profiles import (FROM_SCRATCH, PROFILES, Profile, Schedule,
                                        profile_for, with_options, workers_with_room)
-from ..files import few
+from ..files import few, user_path
 from ..layout import DataError, pets_table
+from ..layout.sources import table_file
 from ..pictures import open_picture
 
 # %% ../../nbs/03_datablock.ipynb #832d622b
@@ -62,7 +63,7 @@ def pet_rows(source: str | Path | pd.DataFrame,  # a folder, or rows made here b
     if isinstance(source, pd.DataFrame):
         return source
     table = pets_table(source, labels=labels, seed=seed)
-    folder = Path(source).expanduser().absolute()
+    folder = user_path(source).absolute()
     return table.assign(path=[folder / file for file in table["file"]])
 
 
@@ -163,7 +164,7 @@ def pet_dls(path: str | Path,  # a folder of pictures, as `get_pets` returns
             bs: int | None = None,  # pictures in a mini-batch; None: `batch_size`
             workers: int | None = None,  # that open pictures; None: `workers_for`
             device: torch.device | str | None = None,  # None: the GPU if there is one
-           ) -> DataLoaders:  # train, valid, [2]: test; .profile, .seed, .table, .path
+           ) -> DataLoaders:  # and .profile, .seed, .table, .labels, .path; [2]: test
     "Mini-batches of three parts; valid may be empty. DataError if a folder has none."
     if profile is None:
         profile = profile_for(path)
@@ -180,5 +181,6 @@ def pet_dls(path: str | Path,  # a folder of pictures, as `get_pets` returns
         rows, path=path, device=device, bs=bs, num_workers=workers)
     dls.profile = profile
     dls.seed = seed
+    dls.labels = labels and table_file(path, labels)
     dls.table = rows
     return dls

@@ -71,7 +71,7 @@ def explain(error: Exception,  # what a command raised
         return f"{error.strerror}{where}; check path, permissions and free space", 1
     if isinstance(error, MemoryError) or "out of memory" in str(error):
         return "out of memory: try a smaller --bs or --size", 1
-    if str(error).startswith("DataLoader worker"):  # so PyTorch says it
+    if str(error).startswith("DataLoader worker") or "</torch_" in str(error):  # so PyTorch says it
         return ("a process that opens pictures was killed, mostly for want of (shared) memory: try "
                 "a smaller --bs or --size; in a container, docker run --shm-size=1g"), 1
     said = " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -46,20 +46,21 @@ def layer_for(model: nn.Module,  # a convolutional network
               pictures: Tensor,  # a mini-batch as the network takes it
               least: int = LEAST,  # rows and columns that its maps must have
               ) -> nn.Module:
-    "The outermost layer with the latest fine maps; InterpretationError if there is none."
+    "The latest outermost layer with the smallest maps that are large enough, if there is one."
     found = maps_of(model, pictures[:1])
     if not found:
         raise InterpretationError("Grad-CAM needs a network with convolutions: no layer of this "
                                   "one gives a map of places; use one such as papernet or resnet34")
-    fine = [(name, layer, sides) for name, layer, *sides in found if min(sides) >= least]
+    fine = [(name, layer, min(sides)) for name, layer, *sides in found if min(sides) >= least]
     if not fine:
         finest = max(min(sides) for _, _, *sides in found)
         raise InterpretationError(
             f"Grad-CAM needs maps of {least}x{least} places or more, and the finest of this "
             f"network have {finest}: give it larger pictures, or name a layer of your own")
-    latest = [(name.count("."), layer) for name, layer, sides in fine if sides == fine[-1][2]]
-    outermost = min(depth for depth, _ in latest)
-    return [layer for depth, layer in latest if depth == outermost][-1]
+    smallest = min(side for _, _, side in fine)
+    outer = min(name.count(".") for name, _, side in fine if side == smallest)
+    return [layer for name, layer, side in fine
+            if (side == smallest) and (name.count(".") == outer)][-1]
 
 # %% ../../nbs/interpretation/attention.ipynb #attention-11
 def heat_over_area(maps: Tensor,  # shape (n, rows, columns), not negative

@@ -16,8 +16,8 @@ import pandas as pd
 
 from .archive import get_pets
 from .auditing import FAULTS, audit, pictures_to_use, usable_images
-from .sources import (FILE_NAME, DataError, checked_folder, kind_of,
-                                      parts_of, same_form)
+from .lists import DataError, same_form
+from .sources import FILE_NAME, kind_of, read_source
 
 # %% ../../nbs/01_layout.ipynb #c1a779d4
 _all_ = ["DataError", "FAULTS", "audit", "get_pets", "kind_of", "usable_images"]
@@ -63,40 +63,37 @@ def set_aside(labels: Sequence[str],  # the label of each picture
 
 # %% ../../nbs/01_layout.ipynb #3ec5a1dd
 def split_parts(labels: Sequence[str],  # the label of each picture
-                listed: Sequence[str] | None = None,  # train, test or ''; or no lists
+                listed: Sequence[str] | None = None,  # what is given, '' for no part
                 valid_share: float = 0.2,  # of what is not test
                 seed: int = 42,  # another seed, another split
                ) -> list[str]:  # train, valid, test or '' for each picture
-    "Three parts, class by class: test by the lists or a fifth, of the rest some valid."
+    "Three parts, class by class: test and valid as given, else a share of train."
     parts = ["train"] * len(labels) if listed is None else list(listed)
-    if listed is None:
-        for position in set_aside(labels, share=0.2, seed=seed):
-            parts[position] = "test"
-    rest = [position for position, part in enumerate(parts) if part == "train"]
-    rest_labels = [labels[position] for position in rest]
-    for i in set_aside(rest_labels, valid_share, seed, fewest=5):
-        parts[rest[i]] = "valid"
+    for part, share, fewest in (("test", 0.2, 2), ("valid", valid_share, 5)):
+        if part not in parts:
+            rest = [position for position, now in enumerate(parts) if now == "train"]
+            rest_labels = [labels[position] for position in rest]
+            for i in set_aside(rest_labels, share, seed, fewest):
+                parts[rest[i]] = part
     return parts
 
 # %% ../../nbs/01_layout.ipynb #6bf28019
-def pets_table(folder: str | Path,  # holds images/ and, for a split, annotations/
-               labels: str | Path | None = None,  # a table of labels; not read yet
+def pets_table(folder: str | Path,  # of pictures, in any of the layouts
+               labels: str | Path | None = None,  # a table; None: labels.csv, if there
                seed: int = 42,  # of what is drawn at random
               ) -> pd.DataFrame:  # row per picture: file (in `folder`), label, part
-    "All usable pictures; part is train, valid, test or '' (in no list); or DataError."
-    if labels is not None:
-        raise DataError(f"{labels}: tables of labels are not read yet; "
-                        "name the pictures breed_number.jpg")
-    folder = checked_folder(folder)
-    files = pictures_to_use(folder)
-    breeds = [breed_of(file) for file in files]
-    listed = parts_of(folder, files)
-    if listed is None:
-        logging.getLogger("petbreeds").info(
-            "no official split in %s: a fifth of each class is the test (seed %s)",
-            folder, seed)
-    valid_share = 1 / 3 if kind_of(folder) == "paper" else 1 / 5
-    columns = {"file": [file.relative_to(folder).as_posix() for file in files],
+    "All usable pictures; part is train, valid, test or '' (in none); or DataError."
+    source = read_source(folder, labels)
+    files = pictures_to_use(source)
+    given = source.parts_of(files)
+    notices = source.notices_of(files, seed)
+    for notice in notices:
+        logging.getLogger("petbreeds").info(notice)
+    breeds = [source.labels[file] for file in files]
+    valid_share = 1 / 3 if kind_of(source.folder) == "paper" else 1 / 5
+    columns = {"file": [file.relative_to(source.folder).as_posix() for file in files],
                "label": breeds,
-               "part": split_parts(breeds, listed, valid_share, seed)}
-    return pd.DataFrame(columns, dtype=str)
+               "part": split_parts(breeds, given, valid_share, seed)}
+    table = pd.DataFrame(columns, dtype=str)
+    table.attrs["notices"] = notices
+    return table

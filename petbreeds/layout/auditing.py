@@ -13,7 +13,7 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from fastcore.foundation import L
 from PIL import Image
 
 from ..files import LONGEST, few
-from .sources import FILE_NAME, DataError, checked_folder, image_files, same_form
+from .lists import DataError
+from .sources import Source, read_source
 from ..pictures import EXTENSIONS, MAX_BYTES, picture_fault
 
 # %% ../../nbs/layout/auditing.ipynb #471930f0
@@ -35,7 +36,9 @@ FAULTS = {  # fault: (can one train on the file?, what to do)
     "corrupt": (False, "copy or download it again, or leave it out"),
     "absurdly large": (False, "shrink it"),
     "no reader": (False, "install one, or save it as JPEG"),
-    "unlabelled": (False, "rename it to breed_number.jpg, or leave it out"),
+    "unlabelled": (False, "give it a label, in its name, by its folder or in a table"),
+    "hidden": (False, "take the dot off the front of its name, or leave it out"),
+    "linked twice": (False, "remove the link: its pictures are used where they really are"),
     "damaged": (True, "look at it: part of it may be grey or shifted"),
     "wrong format": (True, "rename it, so that stricter programs can read it too"),
     "duplicate content": (True, "keep one: a copy on both sides of a split "
@@ -68,10 +71,8 @@ def _check(file, size):
     except OSError as error:
         return _Checked(file, (("unreadable", error.strerror),))
     fault = picture_fault(data, file.suffix)
-    faults = [] if fault is None else [fault]
-    if not FILE_NAME.fullmatch(file.name):
-        faults.append(("unlabelled", "no breed_number in its name"))
-    return _Checked(file, tuple(faults), hashlib.blake2b(data, digest_size=16).hexdigest())
+    faults = () if fault is None else (fault,)
+    return _Checked(file, faults, hashlib.blake2b(data, digest_size=16).hexdigest())
 
 # %% ../../nbs/layout/auditing.ipynb #a40c73ef
 @lru_cache(maxsize=4)
@@ -83,39 +84,54 @@ def _check_listing(listing):
         return tuple(pool.map(lambda item: _check(*item[:2]), listing))
 
 
-def _check_all(path):
-    "The checks of every file under images/; remembered until a file changes."
+def _with_label(checked, source):
+    "The check of a file with a further fault if it was read and has no label."
+    if checked.file in source.labels or not checked.digest:
+        return checked
+    return replace(checked, faults=(*checked.faults, ("unlabelled", source.unlabelled)))
+
+
+def _check_all(source):
+    "The checks of every file of a source; what they found in it is remembered until it changes."
     def entry(file):
         try:
             status = file.stat()
         except OSError:  # a link to nowhere
             return file, -1, 0
         return file, status.st_size, status.st_mtime_ns
-    return _check_listing(tuple(entry(file) for file in image_files(checked_folder(path))))
+    checks = _check_listing(tuple(entry(file) for file in source.files))
+    return [_with_label(checked, source) for checked in checks]
 
 # %% ../../nbs/layout/auditing.ipynb #d664f5e0
-def usable_images(path: str | Path,  # a folder that holds images/
-                 ) -> L:  # their paths, sorted
-    "The pictures one can train on: they open to their last byte and carry a label; or DataError."
-    return L(checked.file for checked in _check_all(path) if checked.usable)
+def usable_images(path: str | Path,  # a folder of pictures
+                  labels: str | Path | None = None,  # a table of labels, see `pets_table`
+                 ) -> L:  # their paths, sorted by name
+    "The pictures one can train on: they open to their last byte and have a label; or DataError."
+    return _usable(read_source(path, labels, split=False))
+
+
+def _usable(source):
+    "The usable pictures of a source."
+    return L(checked.file for checked in _check_all(source) if checked.usable)
 
 # %% ../../nbs/layout/auditing.ipynb #f5420a0d
 MOST_NAMED = 20  # files that a notice names; `audit` names all of them
 
 
-def pictures_to_use(folder: str | Path,  # holds images/
-                   ) -> L:  # paths, sorted
-    "`usable_images`, with a notice of the files left out; DataError if nothing is left."
-    files = usable_images(folder)
+def pictures_to_use(source: Source,  # as `read_source` returns it
+                   ) -> L:  # paths, sorted by name
+    "Its usable pictures, with a notice of what is left out; DataError if nothing is left."
+    files = _usable(source)
     if not files:
-        raise DataError(f"no picture in {Path(folder) / 'images'} that opens and carries a label: "
-                        "expected files like Abyssinian_1.jpg; "
-                        "run 'petbreeds data paper' to draw a set")
-    others = sorted(set(image_files(folder)) - set(files))
+        raise DataError(f"no picture in {source.root} that opens and carries a label: "
+                        "'petbreeds data' and the folder says what is wrong with each")
+    used = set(files)
+    others = [file for file in source.files if file not in used]
+    others += [path for path, _, _ in source.skipped]
     if others:
-        names = few((file.name for file in others), MOST_NAMED)
-        _log.warning("%d of %d files in images/ cannot be used and are left out: %s",
-                     len(others), len(others) + len(files), names)
+        names = few((path.relative_to(source.root).as_posix() for path in others), MOST_NAMED)
+        _log.warning("%d of %d files in %s/ cannot be used and are left out: %s",
+                     len(others), len(others) + len(files), source.root.name, names)
     return files
 
 # %% ../../nbs/layout/auditing.ipynb #aaa0aa69
@@ -157,30 +173,28 @@ def _damaged(checks):
                         if checked.file.suffix.lower() in _JPEG and not checked.faults])
 
 # %% ../../nbs/layout/auditing.ipynb #7d9c033c
-def _duplicates(checks):
+def _duplicates(checks, labels):
     "Pairs (file, which file it repeats)."
     first = {}
     for checked in checks:
         original = first.setdefault(checked.digest, checked.file)
         if checked.digest and original is not checked.file:
-            other = " under another label" if _label(original) != _label(checked.file) else ""
+            same = labels.get(original) == labels.get(checked.file)
+            other = "" if same else " under another label"
             yield checked.file, f"the same as {original.name}{other}"
 
-
-def _label(file):
-    "The breed in a name, or None."
-    found = FILE_NAME.fullmatch(file.name)
-    return found and same_form(found[1])
-
 # %% ../../nbs/layout/auditing.ipynb #31b2491f
-def audit(path: str | Path,  # a folder that holds images/
-         ) -> pd.DataFrame:  # row per fault: file (in images/), fault, detail, usable, advice
-    "Every file under images/ that is not what it should be, and what to do about it; or DataError."
-    checks = _check_all(path)
+def audit(path: str | Path,  # a folder of pictures
+          labels: str | Path | None = None,  # a table of labels, see `pets_table`
+         ) -> pd.DataFrame:  # row per fault: file (below images/), fault, detail, usable, advice
+    "Every file that is not what it should be, and what to do about it; or DataError."
+    source = read_source(path, labels, split=False)
+    checks = _check_all(source)
     found = [(checked.file, *fault) for checked in checks for fault in checked.faults]
     found += [(file, "damaged", said) for file, said in _damaged(checks)]
-    found += [(file, "duplicate content", said) for file, said in _duplicates(checks)]
-    root = checked_folder(path) / "images"
-    rows = [(file.relative_to(root).as_posix(), fault, detail, *FAULTS[fault])
+    found += [(file, "duplicate content", said)
+              for file, said in _duplicates(checks, source.labels)]
+    found += source.skipped
+    rows = [(file.relative_to(source.root).as_posix(), fault, detail, *FAULTS[fault])
             for file, fault, detail in sorted(found)]
     return pd.DataFrame(rows, columns=["file", "fault", "detail", "usable", "advice"])

@@ -336,7 +336,7 @@ def report(run: Run | str | Path,  # a run, or its folder
     folder = run.folder if isinstance(run, Run) else user_path(run)
     about = read_run(folder)
     history = read_history(folder)
-    pictures = Path(data or about["data"]["folder"]).expanduser()
+    pictures = user_path(data or about["data"]["folder"])
     surest = sorted(about["mistakes"], key=lambda mistake: -(mistake["probability"] or 0))
     mistakes = [{**mistake, "uri": _thumbnail(pictures, mistake["image"])} for mistake in surest]
     worst, unknown = _worst_breeds(about["confusion"], about["vocabulary"])

@@ -233,8 +233,21 @@ def _versions():
 def _shown(folder):
     "An absolute path, with ~ for the home folder."
     folder = Path(os.path.abspath(folder))
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without a name, as in containers
+        return str(folder)
     return str(Path("~") / folder.relative_to(home) if folder.is_relative_to(home) else folder)
+
+
+def _table_shown(dls):
+    "The table that labels were read from: its place in the folder, or an absolute path; or None."
+    table = getattr(dls, "labels", None)
+    if table is None:
+        return None
+    folder = Path(os.path.abspath(dls.path))
+    inside = table.is_relative_to(folder)
+    return table.relative_to(folder).as_posix() if inside else _shown(table)
 
 
 def _data_facts(dls, source):
@@ -244,7 +257,7 @@ def _data_facts(dls, source):
     places = [f"{row.part} {row.label} {row.file}" for row in table.itertuples()]
     counts = {f"n_{part}": int((table["part"] == part).sum()) for part in PARTS}
     return {"data": {"source": str(source or dls.path), "folder": _shown(dls.path),
-                     "fingerprint": fingerprint(contents)},
+                     "labels": _table_shown(dls), "fingerprint": fingerprint(contents)},
             "split": {"seed": dls.seed, **counts, "fingerprint": fingerprint(places)}}
 
 # %% ../../nbs/shipping/runs.ipynb #838662ef
@@ -447,7 +460,7 @@ _PROFILE = {
 _SETTINGS = {
     "finished": _flag, "architecture": is_word, "head": _one_of(*HEADS), "seed": _SEED,
     "profile": _PROFILE, "vocabulary": _Many(is_word),
-    "data": {"source": _text, "folder": _text, "fingerprint": _text},
+    "data": {"source": _text, "folder": _text, "labels": _Maybe(_text), "fingerprint": _text},
     "split": {"seed": _SEED, "fingerprint": _text, **{f"n_{part}": _COUNT for part in PARTS}},
     "normalisation": _Maybe({"mean": _Many(_number, n=3), "std": _Many(_positive, n=3)}),
     "versions": {}}

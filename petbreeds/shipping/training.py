@@ -32,6 +32,7 @@ from ..transfer.folds import cross_validated
 class Options:
     "What a training may be told; None: what the profile of the data says."
     data: str | Path | None = None  # as `get_pets` takes it; None: PETBREEDS_DATA, else 'paper'
+    labels: str | Path | None = None  # a table of labels; None: the folder's labels.csv, if any
     arch: str | None = None  # the network, see `check_network`
     from_scratch: bool = False  # start from random weights
     epochs: int | None = None  # with all layers in training
@@ -118,7 +119,7 @@ def train_pets(options: Options = Options(),  # what is chosen
         weights_at_hand(profile.arch)
     folder = next_folder(options.name(profile)) if out is None else user_path(out)
     with claimed(folder, overwrite, fresh=out is None):
-        dls = pet_dls(get_pets(options.source), profile, seed=options.seed, bs=options.bs)
+        dls = pet_dls(get_pets(options.source), profile, options.labels, options.seed, options.bs)
         learn = _learner(dls, options.seed)
         about = describe(learn, options.source)
         begin_run(folder, about)
@@ -178,8 +179,14 @@ def _pictures_of(about, data):
     "The folder of a run's pictures: `data`, else where they were; DataError if they are gone."
     if data:
         return get_pets(data)
-    folder = Path(about["data"]["folder"]).expanduser()
+    folder = user_path(about["data"]["folder"])
     return get_pets(folder if folder.exists() else about["data"]["source"])
+
+
+def _table_of(about, pictures):
+    "The table that a run's labels were read from; None if none was named."
+    table = about["data"].get("labels")
+    return table and pictures / user_path(table)
 
 
 def _refuse_another(folder, before, now):
@@ -198,6 +205,7 @@ def _refuse_another(folder, before, now):
 
 def resume_run(folder: str | Path,  # of an interrupted run
                data: str | Path | None = None,  # where its pictures are now; None: where they were
+               labels: str | Path | None = None,  # where its table is now; None: where it was
                tell=None,  # called with the row of each epoch, a dict
                cbs=(),  # further fastai callbacks
                ) -> Run:  # the finished run
@@ -210,7 +218,8 @@ def resume_run(folder: str | Path,  # of an interrupted run
         sweep(folder)
         profile = profile_of(about)
         pictures = _pictures_of(about, data)
-        dls = pet_dls(pictures, profile, seed=about["split"]["seed"], bs=profile.bs)
+        table = labels or _table_of(about, pictures)
+        dls = pet_dls(pictures, profile, table, about["split"]["seed"], profile.bs)
         learn = _learner(dls, about["seed"])
         _refuse_another(folder, about, describe(learn, about["data"]["source"]))
         return _train(learn, folder, about, tell, cbs)

@@ -142,7 +142,7 @@ def test_rooms_stand_under_their_floor_in_the_order_of_the_house(tmp_path):
 
 
 def test_check_is_folded_by_itself():
-    reader, check = code("mine = ..."), code("def check(): ...\ncheck()", RESULT)
+    reader, check = code("mine = ..."), code("def check_it(): ...\ncheck_it()", RESULT)
     check["metadata"] = {"tags": ["hide-input"]}
     imports = code("import math")
     shown = notebook_source.convert("05_softmax", [reader, check, imports], api.Reference())
@@ -205,7 +205,7 @@ def test_entry_of_an_exported_function():
         ("k", "int", "how many"),
     ]
     assert entry.returns.meaning == "of names"
-    assert "| `k` | `int` | how many |" in api.markdown(entry)
+    assert "| `k` | `int` | `5` | how many |" in api.markdown(entry)
 
 
 def test_entry_of_a_class_and_of_constants():

@@ -131,7 +131,7 @@ def test_in_print_all_is_shown(page):
 
 def test_a_link_into_a_covered_result_uncovers_it(page):
     page.goto(CHAPTER)
-    inside = page.evaluate("document.querySelector('.prediction-result [id]').id")
+    inside = page.evaluate("document.querySelector('.prediction-result :is(figure, dt)[id]').id")
     page.goto(f"{CHAPTER}?again#{inside}")
     page.wait_for_function(
         f"document.getElementById({json.dumps(inside)}).closest('.prediction-result').checkVisibility()"
