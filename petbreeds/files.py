@@ -20,6 +20,8 @@ import petbreeds
 # %% ../nbs/ground/files.ipynb #502905ce
 class PetsError(ValueError):
     "Something the user can put right; the message is one line: what is wrong, where, what to do."
+    def __str__(self):
+        return " ".join(super().__str__().splitlines())  # a file's name may hold a line end
 
 # %% ../nbs/ground/files.ipynb #f8484e61
 LONGEST = 160  # characters; a longer explanation does not fit on a line
@@ -149,9 +151,9 @@ def user_path(given: str | Path,  # as somebody typed it
              ) -> Path:  # the same, `~` at its beginning replaced
     "A path that may begin with `~/`; PetsError if no home folder is known."
     text = os.fspath(given)
-    if text != "~" and not text.startswith(("~/", "~" + os.sep)):  # a file may be called ~1.jpg
-        return Path(given)
-    return _expanded(text)
+    if text.startswith("~") and (text == "~" or "/" in text or os.sep in text):
+        return _expanded(text)
+    return Path(given)  # a file may be called ~1.jpg
 
 # %% ../nbs/ground/files.ipynb #e7a235f9
 NOT_TRUSTED = ("its certificate is not trusted; behind a proxy with a certificate of its own, set "

@@ -390,7 +390,7 @@ def test_a_user_without_a_name_and_without_a_home(pets, here):
               "print(get_pets('paper', per_breed=1, scale=0.1)); print(_shown('pets'))"]
     bare["PETBREEDS_HOME"] = str(here / "home")
     done = subprocess.run(become, env=bare, capture_output=True, text=True, timeout=120)
-    if "Permission denied" in done.stderr:
+    if "Permission denied" in done.stderr or "No module named 'logging'" in done.stderr:
         pytest.skip("this interpreter is not for everybody")
     assert done.returncode == 0 and done.stdout.splitlines()[1] == str(here / "pets"), done.stderr
 

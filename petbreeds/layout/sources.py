@@ -306,9 +306,13 @@ def _odd_names(labels, names, used):
 def _list_files(folder):
     "The lists that are there, as pairs of file and part, `trainval` kept apart."
     places = [folder / "annotations", folder]
-    return [(place / f"{word}.txt", word if word == "trainval" else part)
-            for place in places for word, part in PARTS.items()
-            if (place / f"{word}.txt").exists()]
+    try:
+        return [(place / f"{word}.txt", word if word == "trainval" else part)
+                for place in places for word, part in PARTS.items()
+                if (place / f"{word}.txt").exists()]
+    except OSError as error:
+        raise DataError(f"cannot look for lists in {folder}: {error.strerror}; check the "
+                        "permissions of annotations/") from None
 
 
 def _refuse_half_a_split(files):

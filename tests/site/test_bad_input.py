@@ -135,7 +135,7 @@ def test_rooms_stand_under_their_floor_in_the_order_of_the_house(tmp_path):
     write(tmp_path / "layout" / "archive.ipynb", code("#| default_exp layout.archive"), title="# Archive\n\n> Fetches")
     pages = contents.pages()
     first = pages.index("rooms/layout")
-    assert pages[first + 1:first + 4] == ["layout/sources", "layout/archive", "layout/auditing"]
+    assert pages[first + 1:first + 5] == ["layout/lists", "layout/folders", "layout/sources", "layout/archive"]
     page = floors.floor_page(tmp_path, "layout")
     assert "[Archive](../layout/archive.ipynb)" in page and "Fetches" in page and "/layout/archive\n" in page
     assert "rooms/layout" in contents.toctrees("index") and "layout/archive" not in contents.toctrees("index")
@@ -248,6 +248,6 @@ def test_number_of_a_page():
         "",
     ]
     rooms = ("paperpets/shapes", "layout/archive", "ground/files")
-    assert [contents.number(page) for page in rooms] == ["A.2", "1.2", ""]
+    assert [contents.number(page) for page in rooms] == ["A.2", "1.4", ""]
     assert [contents.number(page) for page in ("rooms/layout", "api/petbreeds.layout")] == ["", ""]
     assert checks.directives(code("#| export\n#| fig-alt: a: b\nx"))["fig-alt"] == "a: b"
