@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEAST', 'maps_of', 'layer_for', 'heat_over_area']
 
-# %% ../../nbs/interpretation/attention.ipynb #1785f1a6
+# %% ../../nbs/interpretation/attention.ipynb #attention-02
 import warnings
 
 from .results import InterpretationError
@@ -17,7 +17,7 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch is abo
     from torch import Tensor, nn
     from torch.nn.functional import adaptive_avg_pool2d
 
-# %% ../../nbs/interpretation/attention.ipynb #e44b5922
+# %% ../../nbs/interpretation/attention.ipynb #attention-05
 LEAST = 8  # rows and columns of a map; below it one place covers most of a head
 
 
@@ -41,7 +41,7 @@ def maps_of(model: nn.Module,  # any
             hook.remove()
     return found
 
-# %% ../../nbs/interpretation/attention.ipynb #be2d4019
+# %% ../../nbs/interpretation/attention.ipynb #attention-06
 def layer_for(model: nn.Module,  # a convolutional network
               pictures: Tensor,  # a mini-batch as the network takes it
               least: int = LEAST,  # rows and columns that its maps must have
@@ -62,7 +62,7 @@ def layer_for(model: nn.Module,  # a convolutional network
     return [layer for name, layer, side in fine
             if (side == smallest) and (name.count(".") == outer)][-1]
 
-# %% ../../nbs/interpretation/attention.ipynb #c616496f
+# %% ../../nbs/interpretation/attention.ipynb #attention-11
 def heat_over_area(maps: Tensor,  # shape (n, rows, columns), not negative
                    masks: Tensor,  # shape (n, height, width): 1 in the region, 0 outside
                    ) -> Tensor:  # shape (n,); NaN for an empty map and for an empty region

@@ -6,7 +6,7 @@
 __all__ = ['SEED', 'PER_BREED', 'Drawing', 'laboratory_drawing', 'donor_for', 'one_thing_changed', 'probabilities_of',
            'centre_square']
 
-# %% ../../nbs/interpretation/laboratory.ipynb #37372c28
+# %% ../../nbs/interpretation/laboratory.ipynb #laboratory-02
 import io
 import warnings
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch is abo
     import torch
     from fastai.learner import Learner
 
-# %% ../../nbs/interpretation/laboratory.ipynb #03b856d6
+# %% ../../nbs/interpretation/laboratory.ipynb #laboratory-04
 SEED = 7  # of the laboratory set; sets to learn from have others
 PER_BREED = 100  # drawings of each breed
 
@@ -38,7 +38,7 @@ class Drawing:
     trimap: np.ndarray  # uint8, shape (height, width): 1 animal, 2 background, 3 edge
     head: tuple  # left, top, right, bottom of the head, px; right and bottom exclusive
 
-# %% ../../nbs/interpretation/laboratory.ipynb #11122c12
+# %% ../../nbs/interpretation/laboratory.ipynb #laboratory-05
 def laboratory_drawing(
     breed: str,  # one of the 37 names
     number: int = 1,  # 1 to PER_BREED in the set; others can be drawn, too
@@ -50,7 +50,7 @@ def laboratory_drawing(
         picture = file.convert("RGB")
     return Drawing(breed, number, picture, drawn.trimap, drawn.head)
 
-# %% ../../nbs/interpretation/laboratory.ipynb #39739a72
+# %% ../../nbs/interpretation/laboratory.ipynb #laboratory-10
 def donor_for(breed: str,  # whose picture is drawn
               number: int,  # of the picture
               gene: str,  # 'ears' or 'coat'
@@ -73,7 +73,7 @@ def one_thing_changed(breed: str,  # of a laboratory drawing
             "ears": Changes(ears=donor_for(breed, number, "ears")),
             "coat": Changes(coat=donor_for(breed, number, "coat"))}
 
-# %% ../../nbs/interpretation/laboratory.ipynb #c0f46861
+# %% ../../nbs/interpretation/laboratory.ipynb #laboratory-13
 def probabilities_of(learn: Learner,  # a trained classifier
                      pictures: list,  # paths, or pictures of Pillow's
                      ) -> np.ndarray:  # shape (n, n_classes)
