@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 
 import contents
-from checks import FENCE, code_of, directives, text_of
+from checks import FENCE, code_of, directives, text_of, words_of
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
@@ -444,8 +444,7 @@ def example_of(name: str, cells, start: int) -> str:
 
 def text_output(cell) -> str:
     "What a cell gave, where that is a few lines of text."
-    texts = ["".join(o.get("text") or o.get("data", {}).get("text/plain") or "") for o in cell["outputs"]
-             if "image/png" not in o.get("data", {})]
+    texts = [words_of(output) for output in cell["outputs"] if "image/png" not in output.get("data", {})]
     text = "\n".join(texts).rstrip()
     return text if len(text.splitlines()) <= LONG_EXAMPLE and "```" not in text else ""
 

@@ -23,6 +23,11 @@ def code_of(cell) -> str:
     return re.sub(r"^#\|.*\n?", "", text_of(cell), flags=re.M).strip("\n")
 
 
+def words_of(output: dict) -> str:
+    "What a stored output says in plain text; nothing where it is a picture alone."
+    return "".join(output.get("text") or output.get("data", {}).get("text/plain") or "")
+
+
 def where(name: str, cells, index: int) -> str:
     "A place in words: file, number of the cell counted from 1, its first line."
     lines = code_of(cells[index]).splitlines() or [""]

@@ -9,7 +9,7 @@ import checks
 import contents
 import course
 import publishing
-from checks import code_of, directives, text_of
+from checks import code_of, directives, text_of, words_of
 from sphinx.errors import SphinxError
 
 LONGEST = 4000  # characters of an output
@@ -20,7 +20,7 @@ def output_text(output: dict) -> str:
     "What an output says, in plain text."
     if any(mime.startswith("image/") for mime in output.get("data", {})):
         return ""
-    text = "".join(output.get("text") or output.get("data", {}).get("text/plain") or "").rstrip()
+    text = words_of(output).rstrip()
     if text.lstrip().startswith("<div><table"):  # fastai's table of epochs is HTML even where text is asked for
         text = table_as_text(text)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n..."

@@ -15,7 +15,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from checks import FENCE, text_of, where
+from checks import FENCE, text_of, where, words_of
 
 ASKED = re.compile(r"\*{1,2}Predict\b")
 COMMENT = re.compile(r"<!--\s*guess:(.*?)-->", re.S)
@@ -98,11 +98,6 @@ def faults(name: str, cells) -> list[str]:
                         "the outputs below; let the pattern fit the output, with the number in brackets"
                     )
     return found
-
-
-def words_of(output) -> str:
-    "An output as plain text."
-    return "".join(output.get("text") or output.get("data", {}).get("text/plain") or "")
 
 
 def result_of(guess: Guess, cells) -> float | None:

@@ -46,7 +46,7 @@ def layer_for(model: nn.Module,  # a convolutional network
               pictures: Tensor,  # a mini-batch as the network takes it
               least: int = LEAST,  # rows and columns that its maps must have
               ) -> nn.Module:
-    "The latest outermost layer with the smallest maps that are large enough, if there is one."
+    "The latest outermost layer whose maps just suffice; InterpretationError if there is none."
     found = maps_of(model, pictures[:1])
     if not found:
         raise InterpretationError("Grad-CAM needs a network with convolutions: no layer of this "

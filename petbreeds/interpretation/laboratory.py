@@ -23,6 +23,7 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch is abo
     import fastai.callback.progress  # noqa: F401  (gives learners `no_bar`)
     import torch
     from fastai.learner import Learner
+    from fastcore.basics import noop
 
 # %% ../../nbs/interpretation/laboratory.ipynb #laboratory-04
 SEED = 7  # of the laboratory set; sets to learn from have others
@@ -80,7 +81,7 @@ def probabilities_of(learn: Learner,  # a trained classifier
     "What a network answers for pictures that belong to no part of its data."
     loader = learn.dls.test_dl(pictures, num_workers=0)
     with learn.no_bar(), learn.no_logging():
-        activations, _ = learn.get_preds(dl=loader, act=lambda activations: activations)
+        activations, _ = learn.get_preds(dl=loader, act=noop)
     return activations.float().softmax(1).numpy()
 
 

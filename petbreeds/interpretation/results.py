@@ -20,6 +20,7 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch is abo
     warnings.simplefilter("ignore", FutureWarning)
     import fastai.callback.progress  # noqa: F401  (gives learners `no_bar`)
     from fastai.learner import Learner
+    from fastcore.basics import noop
     from torch.nn.functional import cross_entropy
 
 # %% ../../nbs/interpretation/results.ipynb #5634546d
@@ -116,7 +117,7 @@ def results_of(learn: Learner,  # a trained learner
     "What the network answers for each picture of a part; InterpretationError if it cannot."
     loader = _loader_of(learn.dls, part)
     with learn.no_bar(), learn.no_logging():
-        activations, labels = learn.get_preds(dl=loader, act=_unchanged, cbs=list(cbs))
+        activations, labels = learn.get_preds(dl=loader, act=noop, cbs=list(cbs))
     _check_classifier(learn.dls, activations, labels)
     activations = activations.float()
     found = Results(
@@ -129,12 +130,6 @@ def results_of(learn: Learner,  # a trained learner
         _log.warning("%d of %d answers are no numbers, so they mean nothing: training has "
                      "diverged; train again at a lower learning rate", found.unknown, found.n)
     return found
-
-
-def _unchanged(activations):
-    "What stands in for the activation that belongs to a loss."
-    return activations
-
 
 # %% ../../nbs/interpretation/results.ipynb #656c23ce
 def confusion(results: Results,  # of `results_of`

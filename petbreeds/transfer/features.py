@@ -200,11 +200,12 @@ def batches_of(learn: Learner,  # of `pet_learner` or `vision_learner`
                             f"choose 2 to {total}")
     if not pictures_in:
         raise TransferError(f"the part {part!r} has no pictures to look at")
-    size = dls.profile.size if is_ours(dls) else dls.train.one_batch()[0].shape[-1]
+    ours = is_ours(dls)
+    size = dls.profile.size if ours else dls.train.one_batch()[0].shape[-1]
     check_memory(total, features_per_picture(learn.model, size, len(dls.vocab)))
     with at_rest(learn.model):
         precision, bs = fastest_pass(learn.model[0], size)
-    if not is_ours(dls):
+    if not ours:
         batches = own_batches(dls, part, views)
     elif random:
         batches = random_batches(dls, views, seed_of(learn), bs)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIN_AREA', 'RATIOS', 'MOST_THREADS', 'AHEAD', 'ON_PROCESSOR', 'ON_GPU', 'TRIAL', 'ENOUGH', 'PASSES', 'TransferError',
-           'crop_box', 'random_view', 'still_view', 'view_rng', 'in_threads', 'Pass', 'through_body', 'timed_pass',
-           'fastest_pass']
+           'crop_box', 'random_view', 'still_view', 'view_rng', 'n_threads', 'in_threads', 'Pass', 'through_body',
+           'timed_pass', 'fastest_pass']
 
 # %% ../../nbs/transfer/views.ipynb #e77bda7f
 import json
@@ -94,12 +94,17 @@ MOST_THREADS = 16
 AHEAD = 3  # jobs for each thread that are under way or waiting, at most
 
 
+def n_threads() -> int:
+    "How many threads look at pictures: as many as torch has, up to a limit."
+    return min(MOST_THREADS, torch.get_num_threads())
+
+
 def in_threads(function,  # of one job
                jobs,  # any number; each is taken when it is its turn
               ):  # yields the results in the order of the jobs
-    "Results made by as many threads as torch has, each of which computes on one core."
+    "Results made by `n_threads` threads, each of which computes on one core."
     threads = torch.get_num_threads()
-    n = min(MOST_THREADS, threads)
+    n = n_threads()
     under_way = deque()
     try:
         with ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -144,7 +149,7 @@ def _seconds_each(body, pictures, precision):
     "Seconds for each picture while every thread has a mini-batch; the best of a few rounds."
     def look(_):
         through_body(body, pictures, precision)[0].cpu()  # a GPU has finished then
-    n = min(MOST_THREADS, torch.get_num_threads())
+    n = n_threads()
     rounds = []
     while not rounds or (sum(rounds) < ENOUGH):  # the first one prepares much
         start = time.perf_counter()

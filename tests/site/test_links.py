@@ -60,7 +60,7 @@ def test_notebook_and_markdown_of_a_chapter(site, parsed, chapter):
     text = (site / f"{chapter}.md").read_text(encoding="utf-8")
     assert f"{chapter.split('/')[-1]}.md" in found and text.startswith("# ") and "```python" in text
     prose = FENCE.sub("", text)
-    assert "<div" not in prose and "<!-- guess:" not in prose and "data:image" not in prose and "<table" not in prose
+    assert "<div" not in prose and "guess:" not in prose and "data:image" not in prose and "<table" not in prose
 
 
 def test_llms_txt_lists_every_notebook(site):
