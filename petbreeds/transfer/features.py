@@ -136,12 +136,13 @@ def random_batches(dls: DataLoaders,  # of `pet_dls`, with the network's Normali
     rows = dls.train_ds.items
     size = dls.profile.size
     normalised = _normalise(dls)
-    pictures = list(zip(rows["path"], rows["file"], rows["label"]))
+    pictures = list(zip(rows["path"], rows["label"]))
     jobs = [(*picture, view) for view in range(views) for picture in pictures]
 
     def one(job):
-        path, file, label, view = job
-        return random_view(path, size, view_rng(seed, file, view)), dls.vocab.o2i[label]
+        path, label, view = job
+        name = f"images/{path.name}"  # wherever it lies: a move into another layout changes no view
+        return random_view(path, size, view_rng(seed, name, view)), dls.vocab.o2i[label]
     for some in in_threads(one, jobs, bs):
         arrays, labels = zip(*some)
         yield normalised(torch.from_numpy(np.stack(arrays))), torch.tensor(labels)
