@@ -100,8 +100,11 @@ UNEVEN = 3  # times as many pictures of one class as of another: worth a hint
 def _print_classes(counts):
     "How many pictures there are of each class, and what follows if they are few or uneven."
     counts = counts.sort_index().sort_values(ascending=False, kind="stable")
-    shown = ", ".join(f"{plain(label)} {count}" for label, count in counts.items())
-    print(textwrap.fill(f"classes: {shown}", 100, subsequent_indent="  ", break_long_words=False,
+    if counts.iloc[0] == counts.iloc[-1]:
+        said = f"{counts.iloc[0]} of each: " + ", ".join(map(plain, counts.index))
+    else:
+        said = ", ".join(f"{plain(label)} {count}" for label, count in counts.items())
+    print(textwrap.fill(f"classes: {said}", 100, subsequent_indent="  ", break_long_words=False,
                         break_on_hyphens=False))
     alone = [plain(label) for label in counts.index[counts == 1]]
     if alone:

@@ -96,7 +96,8 @@ def _downloads_line():
     files = [file.name for file in (Path(torch.hub.get_dir()) / "checkpoints").glob("*.pth")]
     hub = os.environ.get("HF_HUB_CACHE")
     if not hub:
-        hub = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser() / "hub"
+        home = os.environ.get("HF_HOME", "~/.cache/huggingface")
+        hub = Path(os.path.expanduser(home)) / "hub"
     files += [folder.name.removeprefix("models--timm--")
               for folder in Path(hub).glob("models--timm--*")]
     return ", ".join(sorted(files)) if files else "none"

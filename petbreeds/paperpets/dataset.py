@@ -431,7 +431,7 @@ def _finish(dest, made_from):
 # %% ../../nbs/paperpets/dataset.ipynb #7de6e28d
 def _lock_for(dest):
     "A lock that one process at a time can hold for drawing into `dest`."
-    name = hashlib.sha256(f"{Path.home()} {dest.resolve()}".encode()).hexdigest()[:16]
+    name = hashlib.sha256(f"{os.path.expanduser('~')} {dest.resolve()}".encode()).hexdigest()[:16]
     return FileLock(Path(tempfile.gettempdir()) / f"petbreeds-{name}.lock")
 
 

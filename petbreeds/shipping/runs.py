@@ -233,10 +233,7 @@ def _versions():
 def _shown(folder):
     "An absolute path, with ~ for the home folder."
     folder = Path(os.path.abspath(folder))
-    try:
-        home = Path.home()
-    except RuntimeError:  # a user without a name, as in containers
-        return str(folder)
+    home = Path(os.path.expanduser("~"))  # which stays ~ for a user without a name
     return str(Path("~") / folder.relative_to(home) if folder.is_relative_to(home) else folder)
 
 
