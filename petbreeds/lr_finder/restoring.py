@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['unchanged']
 
-# %% ../../nbs/lr_finder/restoring.ipynb #2f79962f
+# %% ../../nbs/lr_finder/restoring.ipynb #5f21f579
 import warnings
 from contextlib import contextmanager
 from copy import deepcopy
@@ -17,7 +17,7 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch is abo
     from fastai.learner import Learner
     from fastai.torch_core import get_random_states, set_random_states
 
-# %% ../../nbs/lr_finder/restoring.ipynb #b8fca80b
+# %% ../../nbs/lr_finder/restoring.ipynb #f382ba31
 def _tensors(model):
     "All parameters and buffers by name, those included that no file would hold."
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
@@ -43,7 +43,7 @@ def _keep_network(model):
             module.training = training
     return put_back
 
-# %% ../../nbs/lr_finder/restoring.ipynb #d7d21783
+# %% ../../nbs/lr_finder/restoring.ipynb #42542aff
 def _keep_names(things):
     "A function that gives objects the attributes back that they have now."
     kept = [(vars(thing), dict(vars(thing))) for thing in things]
@@ -65,7 +65,7 @@ def _keep_order(loaders):
             rng.setstate(state)
     return put_back
 
-# %% ../../nbs/lr_finder/restoring.ipynb #d5411a1a
+# %% ../../nbs/lr_finder/restoring.ipynb #4fa9803f
 def _autocasts():
     "How many autocasts are open."
     torch.autocast_increment_nesting()
@@ -87,7 +87,7 @@ def _keep_precision():
         torch.clear_autocast_cache()
     return put_back
 
-# %% ../../nbs/lr_finder/restoring.ipynb #c73e9ccd
+# %% ../../nbs/lr_finder/restoring.ipynb #cc43d02a
 @contextmanager
 def unchanged(learn: Learner,  # may train, and fail, within the `with` statement
              ):
