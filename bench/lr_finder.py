@@ -160,7 +160,7 @@ def whole(seed, size, rates, **_):
         found["errors"][f"{rate:g}"] = error(learn)
         if rate == DEFAULT and seed < AFTER_SEEDS:
             found["after"] = after(learn, error)
-    print("whole", seed, found["errors"], found["suggested"], found.get("after"), flush=True)
+    print("whole", seed, found["errors"], found["suggested"], flush=True)
     return found
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FEWEST_POINTS', 'SKIPPED_LAST', 'SLIDE_STEPS', 'SLIDE_SLOPE', 'SUGGESTIONS', 'LRFinderError', 'LRFinder', 'suggest']
 
-# %% ../../nbs/08_lr_finder.ipynb #6a97237d
+# %% ../../nbs/08_lr_finder.ipynb #8ae81edd
 import math
 import warnings
 
@@ -20,7 +20,7 @@ with warnings.catch_warnings():  # fastai uses a part of torch that torch will r
     from fastai.learner import Learner, Recorder
 from torch import Tensor
 
-# %% ../../nbs/08_lr_finder.ipynb #c75a31c6
+# %% ../../nbs/08_lr_finder.ipynb #f026c417
 class LRFinderError(PetsError):
     "A search or a suggestion is impossible; the message is one line."
 
@@ -45,7 +45,7 @@ def _check(start_lr, end_lr, num_it):
                             f"and a suggestion needs {FEWEST_POINTS}: take 30 steps "
                             "or more, better 100")
 
-# %% ../../nbs/08_lr_finder.ipynb #70fe5698
+# %% ../../nbs/08_lr_finder.ipynb #3ec242bb
 class LRFinder(Callback):
     "A search for the learning rate (Smith 2015); the learner stays as it was."
     order = Recorder.order + 10
@@ -108,7 +108,7 @@ class LRFinder(Callback):
         kept = slice(_skipped_first(self.num_it), -SKIPPED_LAST)
         return self.rates[kept], self.losses[kept]
 
-# %% ../../nbs/08_lr_finder.ipynb #42291127
+# %% ../../nbs/08_lr_finder.ipynb #fb1baba2
 def _minimum(rates, losses):
     return rates[losses.argmin()].item() / 10
 
@@ -117,7 +117,7 @@ def _steep(rates, losses):
     slopes = losses.diff() / rates.log().diff()
     return rates[slopes.argmin()].item()
 
-# %% ../../nbs/08_lr_finder.ipynb #9fdff935
+# %% ../../nbs/08_lr_finder.ipynb #4ddd3aef
 def _falling(losses):
     "For each point, the length of the longest falling selection that ends there."
     lengths = []
@@ -126,7 +126,7 @@ def _falling(losses):
         lengths.append(1 + max(higher, default=0))
     return lengths
 
-# %% ../../nbs/08_lr_finder.ipynb #7496eb6c
+# %% ../../nbs/08_lr_finder.ipynb #59ca539d
 def _valley(rates, losses):
     lengths = _falling(losses.tolist())
     longest = max(lengths)
@@ -134,7 +134,7 @@ def _valley(rates, losses):
     first = last - longest if longest > 1 else last
     return rates[first + longest // 3 + longest // 6].item()
 
-# %% ../../nbs/08_lr_finder.ipynb #1691b78c
+# %% ../../nbs/08_lr_finder.ipynb #38248876
 SLIDE_STEPS = 15  # points between the two slopes that `slide` compares
 SLIDE_SLOPE = 0.005  # loss per step
 
@@ -148,7 +148,7 @@ def _slide(rates, losses):
         left -= 1
     return chosen
 
-# %% ../../nbs/08_lr_finder.ipynb #70d5f6aa
+# %% ../../nbs/08_lr_finder.ipynb #47ffab7c
 SUGGESTIONS = {"minimum": _minimum, "steep": _steep, "valley": _valley, "slide": _slide}
 
 
