@@ -13,6 +13,7 @@ import ctypes
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from pathlib import Path
 from table import RESULTS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+PAGE = 4096  # bytes; a memory disk has no smaller pieces
 OWN_MOUNTS = 0x20000  # CLONE_NEWNS: what is mounted here is seen by this process and its children only
 
 
@@ -40,7 +42,7 @@ def on_small_disk(trial, folder, size):
         return "no disk", ""
     try:
         trial.prepare(folder)
-        most = killing.total(folder) + size
+        most = shutil.disk_usage(folder).used + size // PAGE * PAGE + PAGE
         subprocess.run(["mount", "-o", f"remount,size={most}", folder], check=True)
         process = killing.start(trial.work(folder), folder)
 

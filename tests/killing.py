@@ -120,7 +120,7 @@ class Trial:
     check: object = lambda folder, said: ""  # right after the accident: what is wrong, or ''
     seconds: float = field(default=0.0, init=False)  # that it takes undisturbed
     expected: object = field(default=None, init=False)
-    size: int = field(default=0, init=False)  # bytes that it writes
+    size: int = field(default=0, init=False)  # bytes that it writes, or its largest file
 
     def measure(self, parent):
         "Run it undisturbed, once."
@@ -133,7 +133,8 @@ class Trial:
         assert status == 0, process.said
         self.seconds = time.monotonic() - begun
         self.expected = self.result(folder)
-        self.size = max(total(folder) - before, 1000)
+        largest = max(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        self.size = max(total(folder) - before, largest)
 
 
 def total(folder):
