@@ -145,7 +145,7 @@ def random_batches(dls: DataLoaders,  # of `pet_dls`, with the network's Normali
                   ):  # yields functions that make (pictures, labels), view by view, row by row
     "Random views of the training pictures, ready for the body."
     def view_of(row, view):
-        name = f"images/{row.path.name}"  # wherever it lies: a move into another layout changes no view
+        name = f"images/{row.path.name}"  # wherever it lies: in any layout the same
         return random_view(row.path, dls.profile.size, view_rng(seed, name, view))
     rows = list(dls.train_ds.items.itertuples())
     return _batches(dls, [(row, view) for view in range(views) for row in rows], view_of, bs)
