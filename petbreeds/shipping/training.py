@@ -24,7 +24,7 @@ from .pages import report
 from .runs import (
     CHECKPOINT, Run, RunError, begin_run, claimed, describe, epochs_of, finish_run, locked,
     next_folder, profile_of, read_run, sweep, write_about)
-from ..transfer import BatchNormAtRest, balanced_loss, fit_head
+from ..transfer import BatchNormAtRest, balanced_loss, body_features, fit_head
 from ..transfer.folds import cross_validated
 
 # %% ../../nbs/shipping/training.ipynb #a8b30218
@@ -77,12 +77,13 @@ def first_stage(learn,  # of `pet_learner`, as it was made
     if not schedule.head_epochs:
         return [], {}
     found = {}
+    train = body_features(learn, schedule.views, cbs=cbs)
     if not len(learn.dls.valid_ds):
-        wrong, n = cross_validated(learn, schedule.views, schedule.head_epochs)
+        wrong, n = cross_validated(learn, train, schedule.head_epochs)
         if n:
             found["cross_validation"] = {"error_rate": wrong / n, "n": n, "wrong": wrong,
                                          "interval": list(share_interval(wrong, n)), "loss": None}
-    head = fit_head(learn, schedule.views, schedule.head_epochs, cbs=cbs)
+    head = fit_head(learn, epochs=schedule.head_epochs, train=train, cbs=cbs)
     return _head_rows(head), found
 
 # %% ../../nbs/shipping/training.ipynb #0c71173c
