@@ -387,8 +387,7 @@ def test_stopping_can_be_switched_off():
 
 @pytest.fixture
 def chapter():
-    return EXERCISES.namespace(math=math, np=np, random=random, _falling=_falling,
-                               bumpy=[5.0, 4.0, 4.5, 3.0, 6.0, 2.0, 2.5])
+    return EXERCISES.namespace(math=math, np=np, random=random, _falling=_falling)
 
 
 def test_every_exercise_has_an_empty_start_and_a_solution():

@@ -168,9 +168,16 @@ def test_balanced_loss_weighs_classes_and_not_pictures():
 def test_cross_validation_leaves_the_head_alone(tmp_path):
     learn = learner(draw(tmp_path, {"pug": 4, "beagle": 4, "Bombay": 2}))
     before = state(learn.model)
-    wrong, n = cross_validated(learn, epochs=5)
+    wrong, n = cross_validated(learn, body_features(learn, 2), epochs=5)
     assert 0 <= wrong <= n == len(learn.dls.train_ds) - 1  # of Bombay one picture trains, and is never held back
     assert same(before, state(learn.model))
+
+
+def test_features_at_hand_give_the_same_head(pets):
+    computed, given = learner(pets), learner(pets)
+    fit_head(computed, epochs=2)
+    fit_head(given, epochs=2, train=body_features(given))
+    assert same(state(computed.model), state(given.model))
 
 
 # ---- what does not fit
@@ -268,7 +275,7 @@ def half_of(model, more):
     ("nearest_mean", lambda x, y, new: by_angle(x, y, new), "compares angles"),
     ("most_views", lambda epochs, head, share: share * epochs * (1 + head) / (1 + epochs * head), "whole"),
     ("most_views", lambda epochs, head, share: 1 + int(share * epochs * (1 + head) / (1 + epochs * head)), "too much"),
-    ("most_views", lambda epochs, head, share: int(share * epochs), "more rows to learn from"),
+    ("most_views", lambda epochs, head, share: int(share * epochs), "more rows to learn"),
     ("most_views", lambda epochs, head, share: 50, "what does one view cost"),
     ("most_views", lambda epochs, head, share: None, "no number"),
     ("freeze_half", lambda model: half_of(model, 1), "the middle one learns"),
