@@ -82,8 +82,8 @@ def fold_of(cell: dict) -> tuple[str, list[str]] | None:
         statements = ast.parse(code_of(cell)).body
     except SyntaxError:  # a magic command
         return None
-    if not statements or "hide-input" in cell["metadata"].get("tags", []):
-        return None
+    if not statements or {"hide-input", "show-input"} & {*cell["metadata"].get("tags", [])}:
+        return None  # what an author folds, or wants to be read
     if checks.has_picture(cell):
         return ("How the figure is drawn", []) if lines_of(code_of(cell)) > SHORT_PLOT else None
     if cell["outputs"]:

@@ -151,6 +151,13 @@ def test_check_is_folded_by_itself():
     assert shown == [(None, []), ("The check · 2 lines", []), ("Imports and settings · 1 line", [])]
 
 
+def test_a_cell_of_private_names_is_folded_unless_its_author_shows_it():
+    hidden, shown = code("def _valley(): ..."), code("def _valley(): ...")
+    shown["metadata"] = {"tags": ["show-input"]}
+    assert notebook_source.fold_of(hidden) == ("How it is done", ["_valley"])
+    assert notebook_source.fold_of(shown) is None
+
+
 def test_build_fails_and_says_where(tmp_path):
     "Through Sphinx: an error output, a broken reference and a missing chapter, each by notebook and cell."
     nbs = tmp_path / "nbs"
