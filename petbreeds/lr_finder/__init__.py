@@ -64,7 +64,10 @@ class LRFinder(Callback):
         self.stop_div, self.beta = stop_div, beta
         self.rates, self.losses = [], []
 
-    def find(self, learn: Learner) -> "LRFinder":  # itself, with .rates and .losses
+    def find(
+        self,
+        learn: Learner,  # with a mini-batch or more to train on; left as it was
+    ) -> "LRFinder":  # itself, with .rates and .losses
         "Search; LRFinderError without a mini-batch, or if no loss is finite."
         n_batches = len(learn.dls.train)
         if n_batches == 0:

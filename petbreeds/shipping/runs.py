@@ -76,7 +76,7 @@ def _json_in(path):
 
 
 def is_run(folder: Path,  # any folder
-           ) -> bool:
+           ) -> bool:  # False, too, if nothing can be read
     "Whether `folder` holds a run, complete or not, of this format or an older one."
     try:
         about = _json_in(Path(folder) / ABOUT)
@@ -268,7 +268,7 @@ def _normalisation(dls):
 
 
 def is_word(value,  # anything
-           ) -> bool:
+           ) -> bool:  # False for what is no text
     "Whether it can be the name of a class: printable text of 1 to 100 characters."
     return isinstance(value, str) and value.isprintable() and (0 < len(value) <= 100)
 
@@ -314,7 +314,7 @@ def finite(value,  # a number
 
 
 def as_json(about,  # content of run.json
-           ) -> str:
+           ) -> str:  # ends in a new line
     "JSON with an indent, but a list of numbers on one line."
     text = json.dumps(finite(about), indent=1, ensure_ascii=False, allow_nan=False)
 
@@ -549,7 +549,7 @@ class Run:
         return profile_of(self.about)
 
     @property
-    def vocabulary(self) -> list[str]:
+    def vocabulary(self) -> list[str]:  # n_classes names
         "Its breeds, in the order of its activations."
         return self.about["vocabulary"]
 
@@ -584,7 +584,7 @@ def load_run(folder: str | Path,  # of a run
 
 # %% ../../nbs/shipping/runs.ipynb #a6c8e442
 def metrics_of(results,  # of one part
-              ) -> dict:
+              ) -> dict:  # error_rate, n, wrong, interval, loss
     "Error rate, counts, interval and mean loss, as run.json holds them."
     return {"error_rate": results.error_rate, "n": results.n, "wrong": results.wrong,
             "interval": [round(float(end), 6) for end in results.interval],

@@ -43,7 +43,7 @@ class Options:
     seed: int = 42  # of weights, split, order and augmentation
 
     @property
-    def source(self) -> str:
+    def source(self) -> str:  # 'paper', 'oxford' or a folder
         "What to ask `get_pets` for."
         if self.data is not None:
             return str(self.data)
@@ -56,7 +56,9 @@ class Options:
             profile_for(named), arch=self.arch, from_scratch=self.from_scratch, size=self.size,
             bs=self.bs, epochs=self.epochs, balance=self.balance, lr=self.lr)
 
-    def name(self, profile: Profile) -> str:
+    def name(self,
+             profile: Profile,  # what follows from the options
+             ) -> str:  # such as paper-papernet
         "What a run is called if nobody names it: its data and its network."
         data = Path(self.source).absolute().name
         return f"{data}-{profile.arch}" if data else profile.arch

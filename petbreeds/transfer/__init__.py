@@ -85,7 +85,7 @@ def balanced_loss(
     labels,  # shape (n,): numbers of the classes of the training pictures
     n_classes: int,  # among them those without a picture
     device="cpu",  # where the loss is computed
-) -> CrossEntropyLossFlat:
+) -> CrossEntropyLossFlat:  # with a weight for each class
     "Cross-entropy in which every class weighs the same, however few its pictures are."
     counts = torch.bincount(torch.as_tensor(labels), minlength=n_classes).clamp(min=1)
     weights = len(labels) / (n_classes * counts.float())

@@ -229,6 +229,46 @@ def test_entry_of_a_class_and_of_constants():
     assert (best.name, rate.name) == ("BEST", "RATE")
 
 
+def test_entry_of_a_command_of_the_shell():
+    "typer's `Annotated` says what an option means, in the signature or under a name of an earlier cell."
+    short = api.short_types('_Rate = Annotated[float, typer.Option(help="The learning rate.")]')
+    (train,) = api.entries_in(
+        '@app.command("fit")\ndef train(lr: _Rate = 1, bs: Annotated[int, Option(help="How many.")] = 2):\n    ...',
+        short,
+    )
+    assert [p.meaning for p in train.parameters] == ["The learning rate.", "How many."] and train.word == "fit"
+
+
+def test_comment_explains_all_parameters_on_its_line():
+    (line,) = api.entries_in("def line(\n    x, y,  # a place, px\n    to=None,\n):  # its length\n    return x")
+    assert [(p.name, p.meaning) for p in line.parameters] == [("x", "a place, px"), ("y", "a place, px"), ("to", "")]
+    assert api.blanks(line) == ["to"]
+    (line,) = api.entries_in("def line(x, y):  # a place, px\n    return x")
+    assert api.blanks(line) == ["x"]
+
+
+def test_example_is_a_call_in_a_lesson_then_a_use(tmp_path):
+    first = [text("# First"), code("#| default_exp first"),
+             code("#| export\ndef grow(x): ...\n\n\ndef sow(): ...\n\n\ndef dig(): ..."),
+             code("#| export\n@mark('red')\ndef paint(): ...\n\n\n@app.command()\ndef reap() -> Crop: ..."),
+             code("#| export\nclass Crop:\n    'What is reaped.'"),
+             code("#| export\ndef uses_dig(): return dig()"),
+             code("grow(1)"), code("grow(2)", {"output_type": "stream", "text": "3"}),
+             code("#| slow\npaint()"), code("colour(['red'])"), code("test_eq(names, ['reap'])"), code("shell('reap')")]
+    second = [text("# Second"), code("from petbreeds.first import sow"), code("\n" * 12 + "sow()\n" + "y = 1\n" * 12)]
+    third = [text("# Third"), code("sow(3)")]  # not imported: its own
+    for name, cells in {"first": first, "second": second, "third": third}.items():
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    reference = api.read(tmp_path)
+    examples = {entry.name: entry.example for entry in reference.entries}
+    assert examples["grow"] == "```python\ngrow(2)\n```\n\n```text\n3\n```"
+    assert examples["sow"] == "```python\nsow()\n```"
+    assert examples["paint"] == "```python\ncolour(['red'])\n```"
+    assert examples["reap"] == examples["Crop"] == "```python\nshell('reap')\n```"
+    assert examples["dig"] == ""
+    assert "Used by `uses_dig`." in api.module_page(reference, "petbreeds.first")
+
+
 def test_entry_of_a_named_tuple():
     (pair,) = api.entries_in('class Pair(NamedTuple):\n    "Two."\n    only_a: int  # right in a alone\n    p: float')
     assert [(p.name, p.type, p.meaning) for p in pair.parameters] == [
