@@ -44,12 +44,29 @@ def repeated(name, run, seeds, settings, again=False, dry_run=False):
     return repeat(run, seeds, file, **settings)["results"]
 
 
+def rows_of(results):
+    "The rows of a result, each a dict; where they are named, the name is in it."
+    return results if isinstance(results, list) else [{"name": name, **row} for name, row in results.items()]
+
+
+def row_of_odd_things(results):
+    "One row for all odd pictures or folders."
+    return [{**results, "wrong": len(results["wrong"])}]
+
+
+def rows_of_commands(results):
+    "A row for each command that was killed."
+    return [{"name": name, **row, "accidents": sum(row["outcomes"].values()), "wrong": len(row["wrong"])}
+            for name, row in results.items() if isinstance(row, dict)]
+
+
 @dataclass(frozen=True)
 class Table:
     "How the file of one script is shown."
     heading: str
     columns: dict  # heading of a column: key of a row
     settings: str = ""  # what the run's settings were; keys of the file in braces
+    rows: object = rows_of  # function of the results
 
 
 FINE_TUNING = {"way": "way", "seconds": "seconds", "of the seconds of fine_tune(2)": "ratio", "error": "error",
@@ -58,6 +75,10 @@ ON_SETTINGS = ("{device}, torch {torch}; {arch} at {size} px, {training} trainin
                "test pictures, mini-batches of {bs} in plain fastai and of {bs_petbreeds} here, {seeds} seeds. ")
 HOW_COMPARED = ("Means, with their 95 % intervals over seeds; ratios are taken within a seed, and the budget is that "
                 "of one view.")
+
+ODD = {"outcomes": "outcome", "kinds": "kind", "wrong": "wrong", "slowest (s)": "slowest_seconds",
+       "most memory (MB)": "most_mb", "minutes": "minutes"}
+WHAT_IS_WRONG = "Wrong would be a crash, a hang, noise, more than 1 GB, "
 
 TABLES = {  # name of the file: its table; cross_entropy.py writes its own
     "startup": Table("Startup", {
@@ -118,18 +139,25 @@ TABLES = {  # name of the file: its table; cross_entropy.py writes its own
     "fine_tuning_photographs": Table("Learning from photographs: a head on features against plain fastai",
                                      FINE_TUNING, ON_SETTINGS + "The split is drawn anew for each seed. "
                                      + HOW_COMPARED),
+    "fuzz_pictures": Table("Odd pictures", {"pictures": "n", **ODD}, "Seeds from {first} on. " + WHAT_IS_WRONG
+                           + "a picture that one part of the package uses and another refuses.", row_of_odd_things),
+    "fuzz_folders": Table("Odd folders", {"folders": "n", **ODD}, "Seeds from {first} on. " + WHAT_IS_WRONG
+                          + "an error that is not one line, a picture passed over in silence.", row_of_odd_things),
+    "kills": Table("Kills and full disks", {"command": "name", "undisturbed (s)": "undisturbed_seconds",
+                                            "accidents": "accidents", "what they did": "outcomes", "wrong": "wrong"},
+                   "{kills} kills and {disks} full disks over all commands, seed {seeds[0]}. \"limit\": no file could "
+                   "grow beyond a random size; \"disk\": a memory disk of a random size. Wrong would be a restart that "
+                   "ends in another result, something finished that is lost, a full disk without a line about it.",
+                   rows_of_commands),
 }
-
-
-def rows_of(results):
-    "The rows of a result, each a dict; where they are named, the name is in it."
-    return results if isinstance(results, list) else [{"name": name, **row} for name, row in results.items()]
 
 
 def cell(value):
     "A value as a reader wants it; of [low, mean, high] the mean and the interval."
     if value is None:
         return ""
+    if isinstance(value, dict):
+        return ", ".join(f"{count} {name}" for name, count in value.items())
     return "{1:.3f} ({0:.3f} to {2:.3f})".format(*value) if isinstance(value, list) else str(value)
 
 
@@ -137,9 +165,11 @@ def table(name):
     "A section for results/{name}.json, in lines."
     shown = TABLES[name]
     found = json.loads((RESULTS / f"{name}.json").read_text())
+    for part in ("machine", "versions", "config"):  # as a bundle keeps them
+        found |= found.get(part, {})
     machine = ("{date}, {cores} cores of {processor}, load before {load_before}, Python {python}, NumPy {numpy}, "
                "Pillow {pillow}.").format(**found)
-    rows = [[cell(row.get(key)) for key in shown.columns.values()] for row in rows_of(found["results"])]
+    rows = [[cell(row.get(key)) for key in shown.columns.values()] for row in shown.rows(found["results"])]
     lines = [f"| {' | '.join(line)} |" for line in [shown.columns, ["---"] * len(shown.columns), *rows]]
     return [f"## {shown.heading}", "", f"{machine} {shown.settings.format(**found)}".strip(), "", *lines, ""]
 

@@ -15,20 +15,23 @@ from pathlib import Path
 from unittest.mock import patch
 
 from PIL import Image
+from rights import as_others
 from watching import Watch
 
 from petbreeds.files import PetsError
 from petbreeds.layout import audit, auditing, pets_table
+from petbreeds.layout.sources import read_source
 from petbreeds.pictures import EXTENSIONS
 
 LABELS = ("pug", "Bengal", "beagle", "Schäferhund", "Maine Coon", "american_bulldog", "犬", "🐶 chien", "x" * 100,
           "=1+1", "-rf", "'", '"', "50 %", "tab\tby", "line\nend", "caf\udce9", "\u200fדוב", "CON", "IMG", "1_2", "#1",
-          "a.b", "~")
+          "a.b", "~", "گربه\u200cها", "👩\u200d🐶", "Maine\xa0Coon", "柴\u3000犬", "pug\u200b", "ｐｕｇ")
 PARTS = (("train", "test"), ("train", "valid", "test"), ("Train", "Validation", "Test"), ("training", "val"))
 RUBBISH = {"notes.txt": b"Dear all", "Thumbs.db": b"\xd0\xcf\x11\xe0", ".DS_Store": b"\0\0\0\1Bud1",
            "empty_1.jpg": b"", "words_1.jpg": b"no picture", "pug_3.mat": b"MATLAB", "README": b"read me",
            "cut_1.png": b"\x89PNG\r\n\x1a\n\0"}
-ENCODINGS = ("utf-8", "utf-8", "utf-8-sig", "latin-1", "utf-16", "utf-16-le", "cp1252")
+ENCODINGS = ("utf-8", "utf-8", "utf-8-sig", "latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252",
+             "mac-roman", "cp932")
 
 
 @lru_cache(maxsize=512)
@@ -162,14 +165,15 @@ class Maker:
         (outside / "pug_7.jpg").write_bytes(picture(70_000, "JPEG"))
         (self.folder / "images").mkdir(exist_ok=True)
         links = {"images/pug_8.jpg": outside / "pug_7.jpg", "images/linked": outside, "images/loop": self.folder,
-                 "images/gone_1.jpg": self.folder / "gone", "images/self_1.jpg": self.folder / "images/self_1.jpg"}
+                 "images/gone_1.jpg": self.folder / "gone", "images/self_1.jpg": self.folder / "images/self_1.jpg",
+                 "circle": self.folder / "circle"}
         for name, target in self.rng.sample(sorted(links.items()), 3):
             with suppress(OSError):
                 (self.folder / name).symlink_to(target)
 
     def permissions(self):
-        below = sorted(path for path in self.folder.rglob("*") if not path.is_symlink())
-        for path in self.rng.sample(below, min(2, len(below))):
+        places = [self.folder, *sorted(path for path in self.folder.rglob("*") if not path.is_symlink())]
+        for path in self.rng.sample(places, min(2, len(places))):
             path.chmod(self.rng.choice((0, 0o222, 0o444)))
 
     def pipe(self):
@@ -200,26 +204,13 @@ def odd_folder(parent, seed):
 
 # The question
 
-@contextmanager
-def nobody():
-    "Not as root, who may read everything."
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-def pictures_below(folder):
+def pictures_below(root):
     "Pictures that are there to be found: not hidden, in folders that can be listed, and behind no link to a folder."
-    for inside, folders, names in os.walk(folder / "images"):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for inside, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "annotations"]
         for name in names:
             if not name.startswith(".") and Path(name).suffix[1:].lower() in EXTENSIONS:
-                yield (Path(inside) / name).relative_to(folder).as_posix()
+                yield Path(inside) / name
 
 
 @contextmanager
@@ -244,17 +235,27 @@ def answer_about(folder, labels):
     except PetsError as error:
         return "refused", "" if len(str(error).splitlines()) == 1 else f"not one line: {error}"
     with patch.object(auditing, "_complaints", lambda files: []):  # a process for each folder takes too long
-        found = audit(folder)
+        found = audit(folder, labels)
     if not set(table.part) <= {"train", "valid", "test", ""}:
         return "table", f"parts: {sorted(set(table.part))}"
     if table.file.duplicated().any() or not table.label.str.strip().all():
         return "table", "a file twice, or without a label"
     if missing := [name for name in table.file if not (folder / name).is_file()]:
         return "table", f"no such file: {missing[:3]}"
-    named = {*table.file, *(f"images/{name}" for name in found.file), *found.file}
-    if silent := sorted(set(pictures_below(folder)) - named):
+    root = read_source(folder, labels, split=False).root
+    named = {folder / name for name in table.file} | {root / name for name in found.file}
+    if silent := sorted(path.name for path in set(pictures_below(root)) - named):
         return "table", f"silence: {silent[:3]}"
     return "table", ""
+
+
+def opened(folder):
+    "Open what `permissions` closed, so that it can be removed."
+    folder.chmod(0o755)
+    for inside, folders, _ in os.walk(folder):
+        for path in (Path(inside, name) for name in folders):
+            if not path.is_symlink():
+                path.chmod(0o755)
 
 
 def judged(parent, seed):
@@ -262,11 +263,9 @@ def judged(parent, seed):
     folder, layout = odd_folder(parent, seed)
     csvs = sorted(folder.glob("my.csv"))
     outcome, wrong = "none", ""
-    with notices(), nobody(), Watch() as watch:
+    with notices(), as_others(), Watch() as watch:
         outcome, wrong = answer_about(folder, csvs[0] if csvs else None)
-    for path in (folder, *folder.rglob("*")):
-        if path.is_dir() and not path.is_symlink():
-            path.chmod(0o755)
+    opened(folder)
     shutil.rmtree(folder)
     shutil.rmtree(f"{folder}-outside", ignore_errors=True)
     watch.wrong = watch.wrong or wrong

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rights import command_as_others, permissions_count
 from safetensors.torch import load_file, save_file
 
 from petbreeds import cli
@@ -255,6 +256,61 @@ def test_a_breed_that_cannot_be_written_down_is_refused_before_training(petbreed
     status, out, complaint = petbreeds("train", "--data", data, *SMALL, "--bs", 2)
     assert status == 1 and "cannot be written down" in complaint.splitlines()[-1] and not out
     assert not (here / "runs").exists()
+
+
+def test_a_breed_may_be_called_whatever_people_write(petbreeds, pets, here):
+    "Persian and some emoji need characters that Python does not call printable; spreadsheets write odd spaces."
+    labels = ["گربه\u200cی ایرانی", "👩\u200d🐶", "Maine\xa0Coon", "柴\u3000犬"]
+    for number, label in enumerate(labels):
+        for file in sorted((pets / "images").glob("[pb]*.jpg"))[4 * number:4 * number + 4]:
+            (here / "pets" / label).mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, here / "pets" / label)
+    status, out, complaint = petbreeds("data", "pets")
+    assert status == 0 and all(" ".join(label.split()) in out for label in labels), complaint
+    status, _, complaint = petbreeds("train", "--data", "pets", *SMALL, "--bs", 2, "--epochs", 1, "--out", "run")
+    assert status == 0, complaint
+    assert json.loads(Path("run/run.json").read_text())["vocabulary"] == sorted(labels)
+    assert labels[0] in Path("run/report.html").read_text(encoding="utf-8")
+    status, out, _ = petbreeds("predict", "run", here / "pets" / labels[0], "--json")
+    assert status == 0 and {top["breed"] for row in json.loads(out) for top in row["top"]} == set(labels)
+
+
+@pytest.mark.skipif(not permissions_count(), reason="root, and no way to lay its rights down")
+def test_what_may_not_be_read_is_named_and_the_others_are_used(pets, finished, here):
+    data = Path(shutil.copytree(pets, here / "pets"))
+    (data / "images" / "closed").mkdir()
+    shutil.copy(data / "images" / "pug_1.jpg", data / "images" / "closed")
+    (data / "images" / "closed").chmod(0)
+    (data / "images" / "pug_2.jpg").chmod(0)
+
+    def others(*arguments):
+        done = subprocess.run(command_as_others(command(*arguments)), capture_output=True, text=True, timeout=300)
+        return done.returncode, done.stdout, done.stderr
+    status, out, _ = others("data", data)
+    assert status == 0 and "closed: unreadable (Permission denied); left out" in out and "pug_2.jpg: unreadable" in out
+    status, _, complaint = others("train", "--data", data, *SMALL, "--epochs", 1, "--out", "run")
+    assert status == 0 and "closed" in complaint and "pug_2.jpg" in complaint
+    inside = data / "images" / "closed" / "pug_1.jpg"
+    good = data / "images" / "pug_3.jpg"
+    status, out, complaint = others("predict", "run", good, inside, data / "images" / "pug_2.jpg", "--json")
+    assert status == 1 and [("top" in row) for row in json.loads(out)] == [True, False, False]
+    assert complaint.count("unreadable (Permission denied)") == 2
+    (data / "images").chmod(0)
+    status, out, complaint = others("report", "run")
+    assert status == 0 and "Traceback" not in complaint
+    status, _, complaint = others("data", data)
+    (data / "images").chmod(0o755)
+    (data / "images" / "closed").chmod(0o755)
+    assert status == 1 and "Permission denied" in complaint and len(complaint.splitlines()) == 1
+
+
+def test_a_path_that_cannot_be_looked_at_costs_its_own_answer_only(petbreeds, pets, finished):
+    good = pets / "images" / "pug_1.jpg"
+    odd = ["x" * 300 + ".jpg", "~nobody_of_this_name/1.jpg", f"{good}/2.jpg"]
+    status, out, complaint = petbreeds("predict", finished[1], good, *odd, good, "--json")
+    answers = json.loads(out)
+    assert status == 1 and [("top" in answer) for answer in answers] == [True, False, False, False, True]
+    assert len(complaint.splitlines()) == 3 and "no home folder is known" in complaint
 
 
 def test_what_file_names_hold_does_not_reach_the_terminal(petbreeds, pets, here):

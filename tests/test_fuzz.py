@@ -1,6 +1,5 @@
 "Odd pictures and odd folders, some of each; `bench/fuzz_pictures.py` and `bench/fuzz_folders.py` try thousands."
 import os
-import tempfile
 import time
 from pathlib import Path
 
@@ -24,11 +23,9 @@ def test_odd_pictures_are_used_by_all_or_named_by_all(tmp_path, one_thread):
     assert len({row["kind"] for row in rows}) >= 7
 
 
-def test_odd_folders_are_a_table_or_one_line():
+def test_odd_folders_are_a_table_or_one_line(tmp_path):
     print(f"folders {SEED} to {SEED + 79}")
-    with tempfile.TemporaryDirectory() as parent:  # pytest's own are for root only, and it is nobody who looks
-        os.chmod(parent, 0o755)
-        rows = [odd_folders.judged(parent, seed) for seed in range(SEED, SEED + 80)]
+    rows = [odd_folders.judged(tmp_path, seed) for seed in range(SEED, SEED + 80)]
     assert [row for row in rows if row["wrong"]] == []
     assert {row["outcome"] for row in rows} == {"table", "refused"}
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,7 +35,7 @@ from petbreeds.layout import (
     split_parts,
     usable_images,
 )
-from petbreeds.layout.archive import OXFORD, Archive
+from petbreeds.layout.archive import OXFORD, Archive, _alone_in
 from petbreeds.pictures import EXTENSIONS, MAX_PIXELS
 
 NAMES = [
@@ -196,6 +197,25 @@ def test_second_call_downloads_nothing(server, archive, tmp_path):
     assert fetch(tmp_path / "home", mirror) == first and len(server.asked) == asked
 
 
+def test_two_downloads_at_once_take_turns(server, archive, tmp_path, caplog):
+    "Else one would remove what the other is unpacking, and a folder with holes would be believed."
+    caplog.set_level("INFO", "petbreeds")
+    home = tmp_path / "home"
+    home.mkdir()
+    mirror = (server.put("/pets.tgz", archive),)
+    with ThreadPoolExecutor(2) as pool:
+        with _alone_in(home):
+            both = [pool.submit(fetch, home, mirror) for _ in range(2)]
+            for _ in range(3000):
+                if len(caplog.messages) == 2:
+                    break
+                threading.Event().wait(0.01)
+            assert all("another process is downloading" in line for line in caplog.messages)
+            assert len(caplog.messages) == 2 and not server.asked
+        assert {done.result(60) for done in both} == {home / "oxford-iiit-pet"}
+    assert len(server.asked) == 1 and left_in(home) == ["oxford-iiit-pet"]
+
+
 def test_cut_off_download_goes_on_where_it_stopped(server, archive, tmp_path):
     mirror = (server.put("/pets.tgz", archive),)
     server.cuts["/pets.tgz"] = 1
@@ -262,6 +282,17 @@ def test_second_mirror_when_the_first_is_down(server, archive, tmp_path):
     broken = server.put("/broken.tgz", archive, md5="0" * 32)
     path = fetch(tmp_path / "home", (gone,), (broken,), (server.put("/pets.tgz", archive),))
     assert len(usable_images(path)) == len(NAMES) and left_in(tmp_path / "home") == ["oxford-iiit-pet"]
+
+
+def test_a_proxy_that_does_not_answer_is_named(server, archive, tmp_path, monkeypatch):
+    mirror = (server.put("/pets.tgz", archive),)
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    with pytest.raises(DataError, match="no connection through the proxy") as error:
+        fetch(tmp_path / "home", mirror)
+    assert "\n" not in str(error.value) and not server.asked
 
 
 def test_no_mirror_can_be_reached(server, archive, tmp_path):

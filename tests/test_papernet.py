@@ -190,6 +190,13 @@ def test_a_file_in_the_place_of_the_folder_is_one_line(tmp_path):
     one_line(error, "taken", "choose another folder")
 
 
+def test_a_tilde_is_the_home_folder(tmp_path, pictures, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    file = pretrain("~/made", TINY, pictures, device="cpu", tell=quiet)
+    assert file == tmp_path / "me" / "made" / "papernet.safetensors" and not (tmp_path / "~").exists()
+
+
 def test_each_epoch_is_told(tmp_path, pictures):
     rows = []
     file = pretrain(tmp_path, TINY, pictures, device="cpu", tell=rows.append)

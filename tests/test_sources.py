@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rights import as_others, permissions_count
 
 from petbreeds.layout import DataError, audit, breed_of, get_pets, pets_table, usable_images
 from petbreeds.layout.lists import Finder, read_list, read_table, table_rows, text_of
@@ -186,7 +187,7 @@ def test_a_picture_in_no_part_of_a_split_is_named(tmp_path, caplog):
 # ---------------------------------------------------------------- labels are text
 
 LABELS = ["犬", "Schäferhund", "Löwchen, lang", "pug's \"best\"", "None", "NA", "007", "🐈", "дог", "a b",
-          "\u0645\u0648"]
+          "\u0645\u0648", "گربه\u200cها", "👩\u200d🐶", "Maine\xa0Coon", "柴\u3000犬"]
 
 
 @pytest.mark.parametrize("label", LABELS)
@@ -221,6 +222,12 @@ def test_unicode_forms_are_one_label_and_files_open_by_their_own_name(tmp_path):
 def test_labels_that_look_alike_are_named(tmp_path):
     put(tmp_path, "Great Dane/1.jpg", "great_dane/2.jpg", "pug/3.jpg")
     assert any("'Great Dane' and 'great_dane'" in notice for notice in read_source(tmp_path).notices)
+
+
+@pytest.mark.parametrize("other", ["pug\u200b", "\ufeffpug", "ｐｕｇ", "pug\u200f", "p\xadug"])
+def test_labels_that_differ_in_what_does_not_show_are_named(tmp_path, other):
+    put(tmp_path, "pug/1.jpg", f"{other}/2.jpg", "Manx/3.jpg")
+    assert any("'pug'" in notice and "hardly differ" in notice for notice in read_source(tmp_path).notices)
 
 
 @pytest.mark.parametrize("name", ["IMG_1.jpg", "DSC_0001.JPG", "dscf_12.jpg", "PXL_20240131_12.jpg",
@@ -438,20 +445,55 @@ def test_hidden_files_and_other_files_are_named(tmp_path, caplog):
     assert faults == {"pug/.3.jpg": "hidden", ".thumbs": "hidden", "pug/notes.txt": "not an image"}
 
 
-def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch, caplog):
-    "Root may read everything, so the refusal comes from a stand-in for the system's answer."
-    put(tmp_path, "pug/1.png", "Manx/2.png", "closed/3.png")
-    real = os.scandir
+needs_permissions = pytest.mark.skipif(not permissions_count(), reason="root, and no way to lay its rights down")
 
-    def scandir(path="."):
-        if Path(path).name == "closed":
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
 
-    monkeypatch.setattr("petbreeds.layout.folders.os.scandir", scandir)
-    assert len(rows(tmp_path)) == 2 and "left out: closed" in caplog.messages[0]
-    (row,) = audit(tmp_path).itertuples()
-    assert (row.file, row.fault, row.detail, row.usable) == ("closed", "unreadable", "Permission denied", False)
+@needs_permissions
+@pytest.mark.parametrize("mode", [0, 0o222, 0o444])
+def test_what_may_not_be_read_is_named(tmp_path, caplog, mode):
+    put(tmp_path, "pug/1.png", "Manx/2.png", "closed/3.png", "pug/4.png")
+    (tmp_path / "pug" / "4.png").chmod(mode & 0o333)
+    (tmp_path / "closed").chmod(mode)
+    with as_others():
+        assert len(rows(tmp_path)) == 2 and "closed" in caplog.messages[0] and "pug/4.png" in caplog.messages[0]
+        found = audit(tmp_path)
+    (tmp_path / "closed").chmod(0o755)
+    assert set(found.fault) == {"unreadable"} and set(found.detail) == {"Permission denied"} and not found.usable.any()
+    assert set(found.file) == {"pug/4.png", "closed/3.png" if mode == 0o444 else "closed"}
+
+
+@needs_permissions
+@pytest.mark.parametrize("closed", [".", "images", "annotations", "annotations/test.txt", "labels.csv"])
+@pytest.mark.parametrize("mode", [0, 0o222, 0o444])
+def test_a_closed_list_table_or_folder_is_an_error_in_one_line(tmp_path, closed, mode):
+    pets = put(tmp_path / "pets", "images/pug_1.png", "images/Manx_2.png")
+    (pets / "annotations").mkdir()
+    put(pets, annotations__trainval_txt="pug_1\n", annotations__test_txt="Manx_2\n",
+        labels_csv="pug_1,pug\nManx_2,Manx\n")
+    (pets / closed).chmod(mode)
+    try:
+        with as_others():
+            if mode == 0o444 and (pets / closed).suffix:
+                assert len(rows(pets)) == 2  # it may be read
+            else:
+                assert "Permission denied" in refused(pets)
+    finally:
+        (pets / closed).chmod(0o755)
+
+
+@needs_permissions
+def test_a_link_to_what_is_closed_and_a_link_in_a_circle_beside_images(tmp_path):
+    pets = put(tmp_path / "pets", "images/pug_1.png", "images/Manx_2.png")
+    put(tmp_path / "closed" / "inside", "3.png")
+    (pets / "circle").symlink_to(pets / "circle")
+    (pets / "theirs").symlink_to(tmp_path / "closed" / "inside")
+    (pets / "images" / "theirs").symlink_to(tmp_path / "closed" / "inside")
+    (tmp_path / "closed").chmod(0)
+    with as_others():
+        assert len(rows(pets)) == 2
+        found = audit(pets)
+    (tmp_path / "closed").chmod(0o755)
+    assert dict(zip(found.file, found.detail)) == {"theirs": "Permission denied"}
 
 
 def test_pictures_beside_images_are_named(tmp_path):

@@ -8,6 +8,7 @@ __all__ = ['app', 'UNEVEN', 'RANGES', 'HIGHEST_RATE', 'petbreeds', 'show_data', 
 
 # %% ../../nbs/cli/commands.ipynb #6c3f49be
 import logging
+import os
 import sys
 import textwrap
 from contextlib import contextmanager
@@ -179,7 +180,7 @@ def _show_result(run):
     from petbreeds.shipping import REPORT, summary
     print(summary(run.about))
     for true, predicted, count in most_confused(run.about["confusion"], run.vocabulary, 5):
-        print(f"  {true} taken for {predicted}: {count}")
+        print(f"  {plain(true)} taken for {plain(predicted)}: {count}")
     print(f"report: {run.folder / REPORT}")
 
 # %% ../../nbs/cli/commands.ipynb #731a0ba5
@@ -329,7 +330,7 @@ def _print_answers(answers):
             continue
         print(plain(answer.image))
         for breed, probability in answer.top:
-            print(f"  {breed:30} {probability:6.1%}")
+            print(f"  {plain(breed):30} {probability:6.1%}")
 
 
 def _print_json(answers):
@@ -355,7 +356,7 @@ def make_report(
     from petbreeds.shipping import read_run, report, summary
     about = read_run(run)
     folder = Path(get_pets(data)) if data else user_path(about["data"]["folder"])
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         complain(f"no folder {folder}: a report without pictures; name their folder with --data")
     page = report(run, folder)
     print(summary(about))

@@ -9,18 +9,25 @@ __all__ = ['OXFORD', 'WAITS', 'ROOM', 'Archive', 'photographs', 'get_pets']
 import gzip
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
 import tarfile
 import time
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+try:
+    import fcntl
+except ImportError:  # Windows knows no such locks
+    fcntl = None
+
 from fastcore.imports import IN_NOTEBOOK
 
-from ..files import NOT_TRUSTED, home_folder, not_trusted
+from ..files import NOT_TRUSTED, home_folder, not_trusted, write_whole
 from .sources import MANIFEST, DataError, checked_folder
 
 # %% ../../nbs/layout/archive.ipynb #fff0bccd
@@ -82,7 +89,7 @@ def _append(archive, part):
 # %% ../../nbs/layout/archive.ipynb #9ce218f9
 def _try_once(archive, part):
     "Ask a mirror for what is missing; _MirrorError if it is no use to ask again."
-    from requests.exceptions import ConnectTimeout, HTTPError, RequestException
+    from requests.exceptions import ConnectTimeout, HTTPError, ProxyError, RequestException
     try:
         if _size(part) < archive.size:
             _append(archive, part)
@@ -91,6 +98,9 @@ def _try_once(archive, part):
     except RequestException as error:
         if not_trusted(error):
             raise _MirrorError(NOT_TRUSTED) from None
+        if isinstance(error, ProxyError):
+            raise _MirrorError("no connection through the proxy that HTTPS_PROXY or HTTP_PROXY "
+                               "names") from None
         if isinstance(error, ConnectTimeout) or "Max retries" in str(error):
             raise _MirrorError("no connection") from None
     finally:
@@ -178,6 +188,32 @@ def _from_mirror(archives, dest):
     for file in files:
         file.unlink()
 
+# %% ../../nbs/layout/archive.ipynb #9adf6d47
+@contextmanager
+def _alone_in(home):
+    "Wait until no other process downloads into a folder, and keep others out."
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(home, os.O_RDONLY)
+    try:
+        _wait_for(handle, home)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _wait_for(handle, home):
+    "Take the lock of a folder, or go on where the file system knows none."
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        logging.getLogger("petbreeds").info(
+            "another process is downloading into %s: waiting for it", home)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError:
+        pass  # some network drives
+
 # %% ../../nbs/layout/archive.ipynb #7ff60b0a
 ROOM = 2.5  # times the size of the archives: packed and unpacked, side by side for a moment
 
@@ -197,16 +233,22 @@ def photographs(home: Path,  # an existing folder that keeps pictures
                ) -> Path:  # the folder oxford-iiit-pet in it
     "The photographs, downloaded if they are not there yet; DataError if no mirror has them."
     dest = home / "oxford-iiit-pet"
-    if dest.exists():
-        if not (dest / MANIFEST).exists():  # complete, but older than the note
-            (dest / MANIFEST).write_text(json.dumps({"source": "oxford"}) + "\n", encoding="utf-8")
-        return dest
-    _refuse_without_room(home, mirrors)
+    if not dest.exists():
+        with _alone_in(home):
+            if not dest.exists():  # else it came while this one waited
+                _from_any_mirror(dest, mirrors)
+    if not (dest / MANIFEST).exists():  # complete, but older than the note
+        write_whole(dest / MANIFEST, json.dumps({"source": "oxford"}) + "\n")
+    return dest
+
+
+def _from_any_mirror(dest, mirrors):
+    "Make `dest` from the first mirror that has all of it; DataError if none has."
+    _refuse_without_room(dest.parent, mirrors)
     problems = []
     for archives in mirrors:
         try:
-            _from_mirror(archives, dest)
-            return dest
+            return _from_mirror(archives, dest)
         except _MirrorError as error:
             problems.append(f"{_host(archives[0].url)}: {error}")
     raise DataError(f"the photographs could not be downloaded ({'; '.join(problems)}): "

@@ -21,7 +21,7 @@ import pandas as pd
 from fastcore.foundation import L
 from PIL import Image
 
-from ..files import LONGEST, few
+from ..files import LONGEST, few, first_line
 from .lists import DataError
 from .sources import Source, read_source
 from ..pictures import EXTENSIONS, MAX_BYTES, picture_fault
@@ -152,8 +152,12 @@ def _complaints(files):
     "Pairs (file, what libjpeg says) for the JPEGs that decode, but not without complaint."
     if not files:
         return []
-    decoding = subprocess.run([sys.executable, "-c", _DECODE_EACH], capture_output=True,
-                              input=json.dumps([str(file) for file in files]).encode())
+    try:
+        decoding = subprocess.run([sys.executable, "-c", _DECODE_EACH], capture_output=True,
+                                  input=json.dumps([str(file) for file in files]).encode())
+    except OSError as error:  # no memory for another process, or no right to start one
+        _log.warning("damaged JPEGs were not looked for: %s", first_line(error))
+        return []
     heard = decoding.stderr.decode(errors="replace")
     if decoding.returncode:
         reason = heard.strip().rpartition("\n")[2][:LONGEST]

@@ -38,8 +38,8 @@ def _entries(folder, found):
             continue
         try:
             (folders if entry.is_dir() else files).append(path)
-        except OSError:  # a link in a circle
-            files.append(path)
+        except OSError as error:  # a link in a circle, or into a closed folder
+            found.skipped.append((path, "unreadable", error.strerror))
     return files, folders
 
 

@@ -10,6 +10,7 @@ __all__ = ['MANIFEST', 'FILE_NAME', 'CAMERA', 'TABLES', 'kind_of', 'checked_fold
 import json
 import os
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,7 @@ def _refuse_unless_folder(path, said):
         if not path.is_dir():
             raise DataError(f"{path} is a file: {_WANTED}")
         os.listdir(path)
+        os.stat(os.path.join(path, os.curdir))  # it may be listed; may it be entered?
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check its permissions") from None
 
@@ -64,8 +66,8 @@ def _folder_and_root(source):
     if not images.exists():
         return folder, folder
     _refuse_unless_folder(images, f"no folder {str(images)!r}")
-    outside = any(entry.is_dir() and entry.name not in ("images", "annotations")
-                  for entry in os.scandir(folder) if not entry.name.startswith("."))
+    outside = any(os.path.isdir(folder / name) for name in os.listdir(folder)
+                  if name not in ("images", "annotations") and not name.startswith("."))
     if outside and not any(map(is_picture, walk(images).files)):
         return folder, folder
     return folder, images
@@ -104,10 +106,15 @@ def named_labels(pictures,  # paths
             if match and not CAMERA.fullmatch(match[1])}
 
 # %% ../../nbs/layout/sources.ipynb #7d34b058
+_NO_WIDTH = "Cf"  # what Unicode calls format characters: they join, part or turn letters
+
+
 def plain_label(label: str,  # any
-               ) -> str:  # equal for labels that differ only in capitals, spaces, `_` and `-`
+               ) -> str:  # equal for labels that look alike, but for capitals, spaces, `_` and `-`
     "A label as it is compared with that of another source."
-    return re.sub(r"[\s_-]+", "_", same_form(label).casefold())
+    wide = unicodedata.normalize("NFKC", label)
+    shown = "".join(sign for sign in wide if unicodedata.category(sign) != _NO_WIDTH)
+    return re.sub(r"[\s_-]+", "_", shown.casefold())
 
 
 def contradicting(first: dict,  # picture: label, by the reading that is used
@@ -205,14 +212,18 @@ def table_file(folder: Path,  # of pictures
     "The table of labels: the one that is named, else the one that lies there; None if none does."
     if labels is not None:
         places = [place.absolute() for place in (user_path(labels), Path(folder) / labels)]
-        there = [place for place in places if place.is_file()]
+        there = [place for place in places if os.path.isfile(place)]
         if not there:
             raise DataError(f"no table {str(labels)!r}: expected a CSV file with a picture and its "
                             "label in each row")
         return there[0]
-    places = [place for place in (folder, folder / "annotations") if place.is_dir()]
-    there = sorted(place / name for place in places for name in os.listdir(place)
-                   if name.casefold() in TABLES)
+    places = [place for place in (folder, folder / "annotations") if os.path.isdir(place)]
+    try:
+        there = sorted(place / name for place in places for name in os.listdir(place)
+                       if name.casefold() in TABLES)
+    except OSError as error:
+        raise DataError(f"cannot look for {TABLES[0]} in {error.filename}: {error.strerror}; "
+                        "check its permissions") from None
     if len(there) > 1:
         raise DataError(f"two tables, {there[0]} and {there[1]}: "
                         "name the one that counts, or remove the other")
@@ -402,7 +413,7 @@ def _beside(folder, root):
     "A notice of pictures beside images/, as far as they lie in the folder or in one just below it."
     if root == folder:
         return []
-    places = [folder, *(place for place in sorted(folder.iterdir()) if place.is_dir()
+    places = [folder, *(place for place in sorted(folder.iterdir()) if os.path.isdir(place)
                         and place != root and place.name != "annotations")]
     found = []
     for place in places:
@@ -421,7 +432,7 @@ def _lookalikes(labels):
     for label in sorted(set(labels)):
         alike.setdefault(plain_label(label), []).append(label)
     pairs = [" and ".join(map(repr, group)) for group in alike.values() if len(group) > 1]
-    return [f"labels that differ only in capitals, spaces or dashes count as two classes: "
+    return [f"labels that hardly differ to the eye count as two classes: "
             f"{few(pairs)}"] if pairs else []
 
 

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 import petbreeds
 from ..checkpoint import Checkpoint, RepeatableEpochs
-from ..files import PetsError, write_whole
+from ..files import PetsError, user_path, write_whole
 from ..networks import PLAIN_HEAD, halved, save_body
 from ..paperpets.imaginary import (MIN_DISTANCE, draw_imaginary, genome_vector,
                                            imaginary_breeds)
@@ -202,11 +202,12 @@ def pretrain(dest: str | Path,  # folder for the result and all that is needed t
              tell=None,  # called with each epoch's row, a dict; None: fastai's progress bar
              ) -> Path:  # of the weights, `dest`/papernet.safetensors
     "Pretrain a body, or go on where that was stopped; PetsError if `dest` cannot be used."
-    dest = Path(dest)
+    dest = user_path(dest)
+    drawings = user_path(pictures) if pictures else dest / "pictures"
     try:
         dest.mkdir(parents=True, exist_ok=True)
         keep = Checkpoint(dest / "checkpoint.safetensors", asdict(recipe), tell)
-        drawn = draw_imaginary(pictures or dest / "pictures", recipe.breeds, recipe.per_breed,
+        drawn = draw_imaginary(drawings, recipe.breeds, recipe.per_breed,
                                recipe.seed, recipe.side)
         learn = imaginary_learner(imaginary_dls(drawn, recipe, device), recipe)
         with ExitStack() as quiet:

@@ -10,6 +10,7 @@ __all__ = ['VARIABLES', 'XMLNS', 'STYLES', 'UP_TO_HERE', 'THUMBNAIL', 'QUALITY',
 import base64
 import io
 import math
+import os
 import re
 from pathlib import Path, PurePath
 
@@ -102,7 +103,7 @@ def _thumbnail(folder, name):
     "A picture of the data as a data URI; None if it is not there."
     inside = PurePath(name)
     path = folder / inside
-    if inside.is_absolute() or ".." in inside.parts or not path.is_file():
+    if inside.is_absolute() or ".." in inside.parts or not os.path.isfile(path):
         return None
     try:
         image = open_picture(path, size=THUMBNAIL)

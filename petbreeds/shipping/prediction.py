@@ -10,6 +10,7 @@ __all__ = ['NO_FILE', 'NO_NUMBER', 'HEADINGS', 'FORMULA', 'pictures_in', 'Predic
 import csv
 import io
 import os
+import stat
 import unicodedata
 from dataclasses import dataclass
 from itertools import islice
@@ -65,17 +66,31 @@ def pictures_in(images,  # a path, bytes, an open file, an array or a picture; o
     "Each picture with a name: its path, or its number."
     for number, image in enumerate([images] if _is_one(images) else images, 1):
         if isinstance(image, str | Path):
-            path = user_path(image)
-            if path.is_dir():
-                yield from _files_below(path)
-            else:
-                yield str(image), path if path.is_file() else NO_FILE
+            yield from _files_at(image)
         else:
             name = getattr(image, "name", None) or getattr(image, "filename", None)
             yield name if isinstance(name, str) else f"picture {number}", image
 
 
 NO_FILE = "no such file, or no ordinary one: check the path"
+
+
+def _files_at(image):
+    "Such pairs for a path: one for a file, several for a folder."
+    try:
+        path = user_path(image)
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        yield str(image), NO_FILE
+    except PetsError as error:  # a home that nobody knows
+        yield str(image), str(error)
+    except (OSError, ValueError) as error:  # a closed folder, a null byte, a name too long
+        yield str(image), f"unreadable ({first_line(error)}); {ADVICE['unreadable']}"
+    else:
+        if stat.S_ISDIR(mode):
+            yield from _files_below(path)
+        else:
+            yield str(image), path if stat.S_ISREG(mode) else NO_FILE
 
 # %% ../../nbs/shipping/prediction.ipynb #82e52bf9
 def _opened(run, sources):

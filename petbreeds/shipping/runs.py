@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'FORMAT_VERSION', 'MODEL', 'ABOUT', 'HISTORY', 'REPORT', 'CHECKPOINT', 'AGAIN', 'TOLERANCE', 'LIBRARIES',
-           'RunError', 'put_file', 'is_run', 'check_folder', 'locked', 'claimed', 'next_folder', 'network_of',
-           'is_word', 'describe', 'finite', 'as_json', 'write_about', 'sweep', 'begin_run', 'write_history',
-           'read_history', 'read_run', 'Run', 'profile_of', 'load_run', 'metrics_of', 'finish_run', 'epochs_of',
-           'save_run']
+           'NO_TEXT', 'RunError', 'put_file', 'is_run', 'check_folder', 'locked', 'claimed', 'next_folder',
+           'network_of', 'is_word', 'describe', 'finite', 'as_json', 'write_about', 'sweep', 'begin_run',
+           'write_history', 'read_history', 'read_run', 'Run', 'profile_of', 'load_run', 'metrics_of', 'finish_run',
+           'epochs_of', 'save_run']
 
 # %% ../../nbs/shipping/runs.ipynb #9ab8eca1
 import csv
@@ -17,6 +17,7 @@ import math
 import os
 import platform
 import re
+import unicodedata
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -267,10 +268,15 @@ def _normalisation(dls):
     return None
 
 
+NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's words: controls, halves of characters, line ends
+
+
 def is_word(value,  # anything
            ) -> bool:  # False for what is no text
-    "Whether it can be the name of a class: printable text of 1 to 100 characters."
-    return isinstance(value, str) and value.isprintable() and (0 < len(value) <= 100)
+    "Whether it can be the name of a class: text in one line, 1 to 100 characters."
+    if not (isinstance(value, str) and 0 < len(value) <= 100):
+        return False
+    return not any(unicodedata.category(sign) in NO_TEXT for sign in value)
 
 
 def _profile_of(learn, arch):
@@ -291,7 +297,7 @@ def describe(learn: Learner,  # on loaders from `pet_dls`
     strange = [breed for breed in learn.dls.vocab if not is_word(breed)]
     if strange:
         raise RunError(f"the breed {ascii(strange[0])} cannot be written down: "
-                       "rename its pictures, with 1 to 100 printable characters")
+                       "rename its pictures, with 1 to 100 characters in one line")
     if not (learn.dls.table["part"] == "test").any():
         raise RunError(f"{learn.dls.path} has no pictures to test on: "
                        "give it a test.txt, or a second picture of each breed")
