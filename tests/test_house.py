@@ -318,8 +318,8 @@ def test_module_left_over_is_found(tmp_path):
 @pytest.mark.parametrize("name, cells", [
     ("ground/files", room("from pathlib import Path as digest\nimport petbreeds")),
     ("cli/doctor", room("from petbreeds.softmax import softmax\nfrom petbreeds.cli import main\nsoftmax(main)")),
-    ("ground/files", room("class Disk:\n    'A disk.'\n\ndef copy(x, y,  # places\n    disk: Disk) -> Disk:\n    ...")),
-    ("ground/files", room("def _copy(x) -> int:\n    ...\n\ndef copied() -> None:\n    ...")),
+    ("cli/doctor", room("class Disk:\n    'A disk.'\n\ndef copy(x, y,  # places\n    disk: Disk) -> Disk:\n    ...")),
+    ("cli/doctor", room("def _copy(x) -> int:\n    ...\n\ndef copied() -> None:\n    ...")),
     ("05_softmax", [QUIZZES["abbc"]]),  # too few to count
     ("05_softmax", [QUIZZES["abcab"]]),
     ("01_layout", [code("# Only this.\nmine = ..."), text("Then run the check."), CHECK]),
