@@ -127,7 +127,9 @@ def prompt(words: str) -> dict:
 
 
 def is_empty(output: dict) -> bool:
-    "Whether an output is what a progress bar leaves behind: a result that shows nothing."
+    "Whether an output shows nothing: what a progress bar leaves behind, or the end of a line that came by itself."
+    if output["output_type"] == "stream":
+        return not "".join(output["text"]).strip()
     return output["output_type"] == "display_data" and not any(map("".join, output["data"].values()))
 
 

@@ -277,6 +277,12 @@ def test_entry_of_a_named_tuple():
     ]
 
 
+def test_output_that_shows_nothing_is_left_out():
+    line = {"output_type": "stream", "name": "stdout", "text": ["\n"]}
+    said = {"output_type": "stream", "name": "stdout", "text": ["loss\n"]}
+    assert notebook_source.code_cell(code("print()", line, said), "")["outputs"] == [said]
+
+
 def test_caption_is_the_paragraph_in_italics_below():
     assert notebook_source.split_caption("*Left: `x`.*\n\nMore.") == ("Left: `x`.", "More.")
     assert notebook_source.split_caption("*Left* and right.") == ("", "*Left* and right.")
