@@ -40,6 +40,15 @@ def name(path):
     return str(path.relative_to(ROOT))
 
 
+def test_chapters_find_files_of_the_project_wherever_they_run():
+    "By `project_file`; a path such as '../bench/...' is another place in another working folder."
+    files = re.compile(r"""(project_file\()?["'](?:\.\./)*(?:bench|docs|nbs|tests)/""")
+    found = [(name(path), bool(call)) for path in NOTEBOOKS for cell in code_cells(path)
+             for call in files.findall(cell.source)]
+    assert len(found) > 9 and [where for where, safe in found if not safe] == []
+
+
+
 @pytest.fixture(scope="session")
 def fresh_copy(tmp_path_factory):
     "The repository's tracked and new files, elsewhere, with the package exported anew and the notebooks cleaned."
