@@ -120,26 +120,26 @@ class Trial:
     check: object = lambda folder, said: ""  # right after the accident: what is wrong, or ''
     seconds: float = field(default=0.0, init=False)  # that it takes undisturbed
     expected: object = field(default=None, init=False)
-    size: int = field(default=0, init=False)  # bytes that it writes, or its largest file
+    size: int = field(default=0, init=False)  # bytes in the files that it leaves
 
     def measure(self, parent):
         "Run it undisturbed, once."
         folder = Path(parent) / f"{self.name}-whole"
         folder.mkdir()
         self.prepare(folder)
-        before, begun = total(folder), time.monotonic()
+        before, begun = times(folder), time.monotonic()
         process = start(self.work(folder), folder)
         status = process.wait()
         assert status == 0, process.said
         self.seconds = time.monotonic() - begun
         self.expected = self.result(folder)
-        largest = max(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        self.size = max(total(folder) - before, largest)
+        written = [path for path, changed in times(folder).items() if before.get(path) != changed]
+        self.size = sum(path.stat().st_size for path in written)
 
 
-def total(folder):
-    "Bytes in all files below a folder."
-    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+def times(folder):
+    "When each file below a folder was changed."
+    return {path: path.stat().st_mtime_ns for path in Path(folder).rglob("*") if path.is_file()}
 
 
 def aftermath(trial, folder, said):

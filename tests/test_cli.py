@@ -454,6 +454,7 @@ def test_a_user_without_a_name_and_without_a_home(pets, here):
                               text=True, timeout=300)
     done = nobody("train", "--data", pets, *SMALL, "--epochs", 1, "--out", "run")
     assert done.returncode == 0, done.stderr
+    assert all(line.startswith("petbreeds: ") for line in done.stderr.splitlines()), done.stderr
     assert json.loads(Path("run/run.json").read_text())["data"]["folder"] == str(pets)
     assert nobody("report", "run").returncode == 0
     done = nobody("data", "paper", "--per-breed", 2)

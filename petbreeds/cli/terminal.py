@@ -117,6 +117,7 @@ def run_command(app,  # a typer application
     if not debug:
         import warnings
         warnings.simplefilter("ignore")
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells where its cache is
         sys.unraisablehook = _pass_over
     if hasattr(sys.stdout, "reconfigure"):  # a file name may hold what the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
