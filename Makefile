@@ -51,7 +51,7 @@ course: install
 
 # Two workers take a notebook or a file of tests each (conftest.py); each has a core, so each has one thread.
 test: install lint
-	python tests/site/chromium.py
+	python docs/chromium.py
 	OMP_NUM_THREADS=1 pytest --nbval nbs tests -n 2 -q
 
 # 120 columns in Python files, 100 in notebooks, 88 in chapters.
@@ -71,7 +71,7 @@ docs-serve: docs
 	python -m http.server 8000 --bind 127.0.0.1 --directory _site
 
 pdf: docs
-	python tests/site/chromium.py
+	python docs/chromium.py
 	python docs/pdf.py
 
 publishable:

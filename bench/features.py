@@ -5,10 +5,12 @@
 Pictures a second, the median of so many runs, which take turns: the body alone on noise, in float32 in mini-batches
 of 32, then as `fastest_pass` chooses, with all cores at one mini-batch and with a mini-batch for each core; random
 views by one interpolation; the same pictures through fastai's loader with its augmentation; and pictures as validation
-sees them. With the most memory of the process (resident set, so far).
+sees them. With the most memory of the process (resident set, so far). Where onnx and onnxruntime are installed, the
+body alone in onnxruntime too, in float32, a mini-batch for each core.
 Written to bench/results/features.json.
 """
 import argparse
+import io
 import resource
 import time
 from statistics import median
@@ -24,6 +26,11 @@ from petbreeds.networks import at_rest
 from petbreeds.transfer import body_features
 from petbreeds.transfer.features import own_batches, parts_of
 from petbreeds.transfer.views import fastest_pass, in_threads, through_body
+
+try:
+    import onnxruntime
+except ImportError:  # which nothing else here needs
+    onnxruntime = None
 
 NOISE = 256  # pictures that the body alone looks at
 
@@ -43,6 +50,21 @@ def body_alone(learn, precision, bs, over=map):
     def look(_):
         through_body(learn.model[0], pictures, precision)
     return bs * len(list(over(look, range(NOISE // bs))))
+
+
+def in_onnxruntime(learn, bs):
+    "The body on the same noise in onnxruntime: what looks at mini-batches on one core each."
+    size = learn.dls.profile.size
+    pictures = torch.randn(bs, 3, size, size)
+    exported = io.BytesIO()
+    torch.onnx.export(learn.model[0], (pictures,), exported, input_names=["pictures"], dynamo=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(exported.getvalue(), options, providers=["CPUExecutionProvider"])
+
+    def look(_):
+        session.run(None, {"pictures": pictures.numpy()})
+    return lambda: bs * len(list(in_threads(look, range(NOISE // bs))))
 
 
 def fastai_views(learn, precision):
@@ -67,6 +89,8 @@ def measure(path, runs):
                 "random_views": lambda: len(body_features(learn).y),
                 "fastai_views": lambda: fastai_views(learn, best.precision),
                 "still": lambda: len(body_features(learn, views=None).y)}
+        if onnxruntime:
+            ways["body_onnx"] = in_onnxruntime(learn, best.bs)
         found = {name: [] for name in ways}
         for _ in range(runs + 1):  # the first round warms up
             for name, work in ways.items():

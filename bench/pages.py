@@ -18,7 +18,8 @@ from table import save
 
 from petbreeds.experiments import machine
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "site"))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests" / "site"), str(ROOT / "docs")]
 import chromium
 from builder import NBS, build
 from playwright.sync_api import sync_playwright

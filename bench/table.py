@@ -118,6 +118,7 @@ TABLES = {  # name of the file: its table; cross_entropy.py writes its own
     "features": Table("Features, pictures a second", {
         "pictures": "name", "network": "network", "how many": "pictures", "body alone, fp32, 32": "body_fp32",
         "fastest pass": "best", "body alone, so, all cores at one": "body_shared", "one for each core": "body_best",
+        "so in onnxruntime, fp32": "body_onnx",
         "random views": "random_views", "fastai's views": "fastai_views", "as in validation": "still",
         "memory (MB)": "memory_mb"},
         "torch {torch}, the median of {runs}. Random views should reach 80 % of the body alone in fp32 on drawings, "

@@ -1,20 +1,24 @@
 """What chapter 09 shows: heads on few pictures, views, bodies, and what fine-tuning does to good features.
 
-    python bench/transfer.py [--seeds 5] [--again]
+    python bench/transfer.py [--photos FOLDER] [--seeds 5] [--again]
     python bench/transfer.py --seeds 1 --dry-run    a smoke test; stores nothing
 
 All on PaperPets, with PaperNet unless another body is named; errors are those on the test pictures. A seed decides
-views, head, order, and which pictures a small set keeps. Each seed is kept in bench/results/runs/ as soon as it is
-done. Written to bench/results/transfer.json."""
+views, head, order, and which pictures a small set keeps. FOLDER holds photographs in the layout of the Oxford archive:
+both bodies learn from three of each breed and tell one, drawn anew for each seed, and the breeds of the photographs
+that were misclassified are kept. Each seed is kept in bench/results/runs/ as soon as it is done. Written to
+bench/results/transfer.json."""
 import argparse
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from fastai.vision.all import create_head, error_rate
-from fastai.vision.learner import vision_learner
+from fastai.vision.all import apply_init, create_head, error_rate, vision_learner
+from fine_tuning import split_anew
 from table import interval, repeated, save
 
 from petbreeds.baseline import pet_learner
@@ -35,18 +39,21 @@ EPOCHS = 30
 
 
 def head_of(kind, n_features, n_classes):
-    "The part of a head that learns: 'plain', or 'fastai' for twice as many pooled features."
-    options = PLAIN_HEAD if kind == "plain" else {}
-    return parts_of(torch.nn.Sequential(torch.nn.Identity(), create_head(n_features, n_classes, **options))).rest
+    """The part of a head that learns: 'plain', 'fastai' for twice as many pooled features, both with weights as fastai
+    draws them, or 'small', a plain one with weights as PyTorch draws them, about half as large."""
+    head = create_head(n_features, n_classes, **({} if kind == "fastai" else PLAIN_HEAD))
+    if kind != "small":
+        apply_init(head, torch.nn.init.kaiming_normal_)
+    return parts_of(torch.nn.Sequential(torch.nn.Identity(), head)).rest
 
 
-def error_of_head(learn, rest, train, test):
-    "The error of a head after thirty epochs on features."
+def misclassified(learn, rest, train, test, epochs=EPOCHS):
+    "Which test pictures a head gets wrong after some epochs on features."
     head = head_learner(learn, train, rest=rest)
     with head.no_bar(), head.no_logging():
-        head.fit_one_cycle(EPOCHS, LR)
+        head.fit_one_cycle(epochs, LR)
     with torch.inference_mode():
-        return float((head.model.eval()(test.x).argmax(1) != test.y).float().mean())
+        return head.model.eval()(test.x).argmax(1) != test.y
 
 
 def some_of_each(labels, per_breed, rng):
@@ -56,7 +63,7 @@ def some_of_each(labels, per_breed, rng):
 
 
 def heads(dls, seed):
-    "Both heads on few and on many pictures, and the plain head on more views."
+    "Both heads on few and on many pictures, and the plain head on more views or for as many steps on one."
     learn = vision_learner(dls, "papernet", metrics=error_rate)
     seen = body_features(learn, max(VIEWS))  # pooled twice: by maximum, then by mean
     test = body_features(learn, part="test")
@@ -65,30 +72,36 @@ def heads(dls, seed):
     rng = np.random.default_rng(seed)
     found = {}
 
-    def error(kind, train):
+    def error(kind, train, epochs=EPOCHS):
         torch.manual_seed(seed)
-        mean_only = slice(half if kind == "plain" else 0, None)
-        return error_of_head(learn, head_of(kind, half, len(dls.vocab)), Features(train.x[:, mean_only], train.y),
-                             Features(test.x[:, mean_only], test.y))
+        mean_only = slice(0 if kind == "fastai" else half, None)
+        wrong = misclassified(learn, head_of(kind, half, len(dls.vocab)), Features(train.x[:, mean_only], train.y),
+                              Features(test.x[:, mean_only], test.y), epochs)
+        return float(wrong.float().mean())
     for per_breed in PER_BREED:
         rows = some_of_each(seen.y[:n], per_breed, rng)
         for kind in ("plain", "fastai"):
             found[f"{kind}, {per_breed} a breed"] = error(kind, Features(seen.x[rows], seen.y[rows]))
+    found["small start, 1 view"] = error("small", Features(seen.x[:n], seen.y[:n]))
     for views in VIEWS:
         found[f"{views} views"] = error("plain", Features(seen.x[:views * n], seen.y[:views * n]))
+        if views > 1:
+            found[f"1 view, {views} times the epochs"] = error("plain", Features(seen.x[:n], seen.y[:n]),
+                                                               views * EPOCHS)
     return found
 
 
 def bodies(path, profile, seed):
-    "The plain head on the features of pretrained and of random bodies, at the same size."
+    "Breeds of the pictures that the plain head gets wrong on pretrained and on random bodies, and of all it is asked."
     found = {}
     for arch in BODIES:
         for pretrained in (True, False):
             changed = replace(profile, arch=arch, pretrained=pretrained)
             learn = pet_learner(pet_dls(path, changed, seed=seed))
-            error = error_of_head(learn, deepcopy(parts_of(learn.model).rest), body_features(learn),
-                                  body_features(learn, part="test"))
-            found[f"{arch}, {'own' if pretrained else 'random'} weights"] = error
+            test = body_features(learn, part="test")
+            wrong = misclassified(learn, deepcopy(parts_of(learn.model).rest), body_features(learn), test)
+            breeds = [learn.dls.vocab[label] for label in test.y[wrong]]
+            found[f"{arch}, {'own' if pretrained else 'random'} weights"] = (breeds, len(test.y))
     return found
 
 
@@ -113,14 +126,37 @@ def fine_tuned(path, profile, seed):
 def one_seed(path, profile, seed, **_):
     "All errors of one seed."
     found = heads(pet_dls(path, profile, seed=seed), seed)
-    found |= bodies(path, profile, seed)
+    found |= {name: len(wrong) / n for name, (wrong, n) in bodies(path, profile, seed).items()}
     found |= fine_tuned(path, profile, seed)
     print(seed, {name: round(error, 4) for name, error in found.items()}, flush=True)
     return {name: round(error, 4) for name, error in found.items()}
 
 
+def one_seed_of_photographs(folder, scratch, seed, **_):
+    "For each body: the misclassified breeds, and how many photographs were told."
+    path = split_anew(folder, scratch, seed)
+    found = bodies(path, profile_for(path), seed)
+    print(seed, {name: f"{len(wrong)} of {n}" for name, (wrong, n) in found.items()}, flush=True)
+    return {name: {"wrong": wrong, "of": n} for name, (wrong, n) in found.items()}
+
+
+def of_photographs(args):
+    "Rows of the table for photographs."
+    with TemporaryDirectory() as scratch:
+        settings = {"photographs": profile_for(args.photos).size, "head_epochs": EPOCHS, "head_lr": LR}
+        found = repeated("transfer_photographs", partial(one_seed_of_photographs, args.photos, scratch),
+                         range(args.seeds), settings, again=args.again, dry_run=args.dry_run)
+    rows = {}
+    for name in [name for name in found[0] if name != "seed"]:
+        errors = [round(len(row[name]["wrong"]) / row[name]["of"], 4) for row in found]
+        rows[f"photographs, {name}"] = {"errors": errors, "error": interval(errors) if len(errors) > 1 else None,
+                                        "wrong": [row[name]["wrong"] for row in found], "of": found[0][name]["of"]}
+    return rows
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, help="a folder of photographs; without: drawings alone")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--again", action="store_true", help="run the seeds that are stored, too")
     parser.add_argument("--dry-run", action="store_true", help="store nothing")
@@ -136,6 +172,8 @@ def main():
     names = [name for name in found[0] if name != "seed"]
     rows = {name: {"errors": [row[name] for row in found],
                    "error": interval([row[name] for row in found]) if len(found) > 1 else None} for name in names}
+    if args.photos:
+        rows |= of_photographs(args)
     if not args.dry_run:
         save("transfer", at_start, settings | {"seeds": args.seeds}, rows)
 

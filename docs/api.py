@@ -22,6 +22,7 @@ CONSTANT = re.compile(r"[A-Z][A-Z0-9_]*")
 RAISES = re.compile(r"\b(\w+(?:Error|Exit))\b:? ((?:if|where|when|for|unless|says|with|naming)\b(?:[^.;]|\.(?=\w))*)")
 SHORT_VALUE = 70  # characters
 EXAMPLES, LONG_EXAMPLE = 6, 12  # calls to choose the shortest from; lines
+NO_EXAMPLE = {"export", "exporti", "default_exp", "slow", "cuda", "oxford"}  # directives of cells that are none
 PLAIN_WORD = re.compile(r"[a-z]+")
 
 
@@ -48,6 +49,8 @@ class Entry:
     section: str = ""  # the heading there under which it stands
     value: str = ""  # of a constant, as code or in words
     raises: list[Parameter] = field(default_factory=list)  # what it refuses
+    word: str = ""  # under which a decorator registers it: `@app.command("data")`
+    names: set[str] = field(default_factory=set)  # what its code names
     example: str = ""  # a call of it from a notebook, with what it gave; Markdown
 
     @property
@@ -72,14 +75,21 @@ def has_table(entry) -> bool:
     return any(p.meaning for p in [*entry.parameters, *([entry.returns] if entry.returns else []), *entry.raises])
 
 
+def blanks(entry) -> list[str]:
+    "Parameters without a meaning, and 'returns' where something is returned and nobody says what."
+    parts = [p for p in entry.parameters if p.name != "*"] + ([entry.returns] if entry.returns else [])
+    return [p.name for p in parts if not p.meaning]
+
+
 def comments_in(code: str) -> dict[int, str]:
     "The comments of a piece of code by line, without the sign."
     tokens = tokenize.generate_tokens(io.StringIO(code).readline)
     return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
 
 
-def typed(annotation, meaning: str):
-    "Type and meaning of an annotation; typer's `Annotated` brings the meaning itself."
+def typed(annotation, meaning: str, short):
+    "Type and meaning of an annotation; typer's `Annotated` brings the meaning itself, under a short name too."
+    annotation = short.get(getattr(annotation, "id", None), annotation)
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
         kind, option = annotation.slice.elts[:2]
         helps = [ast.literal_eval(word.value) for word in option.keywords if word.arg == "help"]
@@ -87,8 +97,9 @@ def typed(annotation, meaning: str):
     return (ast.unparse(annotation) if annotation else ""), meaning
 
 
-def parameters_of(function, comments) -> list[Parameter]:
-    "The parameters of a function; a comment at the end of a line explains the last one on it."
+def parameters_of(function, comments, short) -> list[Parameter]:
+    """The parameters of a function. A comment at the end of a line explains those on it (`x, y,  # a place, px`); one
+    behind the bracket that closes them, only the last."""
     given = function.args
     positional = [*given.posonlyargs, *given.args]
     found = list(zip(positional, [None] * (len(positional) - len(given.defaults)) + given.defaults))
@@ -97,10 +108,11 @@ def parameters_of(function, comments) -> list[Parameter]:
     found = [(arg, default) for arg, default in found if arg.arg not in ("self", "cls")]
     ends = [max(arg.end_lineno, default.end_lineno if default else 0) for arg, default in found]
     returned = function.returns.end_lineno if function.returns else None
+    closed = min(node.lineno for node in function.body) - 1
     out, bare_star = [], bool(given.kwonlyargs and not given.vararg)
     for i, (arg, default) in enumerate(found):
-        last_on_line = ends[i] not in ends[i + 1:] and ends[i] != returned
-        kind, meaning = typed(arg.annotation, comments.get(ends[i], "") if last_on_line else "")
+        explained = ends[i] != returned and (ends[i] != closed or i == len(found) - 1)
+        kind, meaning = typed(arg.annotation, comments.get(ends[i], "") if explained else "", short)
         stars = "*" if arg is given.vararg else "**" if arg is given.kwarg else ""
         if bare_star and arg in given.kwonlyargs:
             out.append(Parameter("*"))
@@ -124,6 +136,10 @@ def last_parameter_line(function) -> int:
     parts = [*given.posonlyargs, *given.args, given.vararg, *given.kwonlyargs, given.kwarg]
     parts += [*given.defaults, *given.kw_defaults]
     return max((part.end_lineno for part in parts if part), default=function.lineno)
+
+
+def names_in(node) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
 
 
 def raises_of(function) -> list[Parameter]:
@@ -159,15 +175,15 @@ def message_of(call) -> str:
     return f"'{text[:90].rstrip()}{' ...' if len(text) > 90 else ''}'" if text.strip(". ") else ""
 
 
-def function_entry(node, comments, owner: str = "") -> Entry:
+def function_entry(node, comments, short, owner: str = "") -> Entry:
     return Entry(f"{owner}.{node.name}" if owner else node.name, "method" if owner else "function",
-                 ast.get_docstring(node) or "", parameters_of(node, comments), returns_of(node, comments),
-                 raises=raises_of(node))
+                 ast.get_docstring(node) or "", parameters_of(node, comments, short), returns_of(node, comments),
+                 raises=raises_of(node), names=names_in(node))
 
 
-def class_entry(node, comments) -> Entry:
+def class_entry(node, comments, short) -> Entry:
     "A class: its fields if it is a dataclass or a named tuple, else what it is made with; its documented methods."
-    entry = Entry(node.name, "class", ast.get_docstring(node) or "")
+    entry = Entry(node.name, "class", ast.get_docstring(node) or "", names=names_in(node))
     is_dataclass = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
     if is_dataclass or "NamedTuple" in map(ast.unparse, node.bases):
         for item in node.body:
@@ -183,28 +199,47 @@ def class_entry(node, comments) -> Entry:
     for item in node.body:
         if isinstance(item, ast.FunctionDef):
             if item.name == "__init__":
-                entry.parameters = parameters_of(item, comments)
+                entry.parameters = parameters_of(item, comments, short)
             elif not item.name.startswith("_") and ast.get_docstring(item):
-                entry.methods.append(function_entry(item, comments, node.name))
+                entry.methods.append(function_entry(item, comments, short, node.name))
     return entry
 
 
-def entries_in(code: str) -> list[Entry]:
-    "The public names that an exported cell defines."
+def short_types(code: str) -> dict:
+    "The names that a cell gives to types with typer's `Annotated`: `_Rate = Annotated[float, ...]`."
+    nodes = [node for node in ast.parse(code).body if isinstance(node, ast.Assign)]
+    return {name: value for node in nodes for name, value in assigned(node)
+            if isinstance(value, ast.Subscript) and ast.unparse(value.value) == "Annotated"}
+
+
+def entries_in(code: str, short: dict | None = None) -> list[Entry]:
+    "The public names that an exported cell defines; `short` are names of types from cells before it."
     comments, found = comments_in(code), []
+    short = (short or {}) | short_types(code)
     for node in ast.parse(code).body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             patched = any(ast.unparse(decorator) == "patch" for decorator in node.decorator_list)
             owner = ast.unparse(node.args.args[0].annotation) if patched else ""
             if "|" not in owner and "(" not in owner:
-                found.append(function_entry(node, comments, owner))
+                found.append(function_entry(node, comments, short, owner))
+                found[-1].word = word_of(node)
         elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            found.append(class_entry(node, comments))
+            found.append(class_entry(node, comments, short))
         elif isinstance(node, ast.Assign):
             said = comments.get(node.end_lineno) or comments.get(node.lineno) or ""
             found += [Entry(name, "data", said, value=value_in_words(value)) for name, value in assigned(node)
                       if CONSTANT.fullmatch(name) and not found_again(found, name)]
     return found
+
+
+def word_of(function) -> str:
+    "The word under which a decorator registers a function: `@face_mark(\"blaze\")`; a bare `@app.command()` its name."
+    for decorator in function.decorator_list:
+        given = [*decorator.args, ast.Constant(function.name)] if isinstance(decorator, ast.Call) else []
+        registers = given and (decorator.args or ast.unparse(decorator.func).endswith(".command"))
+        if registers and isinstance(given[0], ast.Constant) and isinstance(given[0].value, str):
+            return given[0].value
+    return ""
 
 
 def assigned(node: ast.Assign):
@@ -233,12 +268,15 @@ def value_in_words(value) -> str:
 
 
 def borrow_meanings(reference: "Reference"):
-    """A parameter without a comment means what its name means in its class; what its class says, where it is called
-    like one (`animal`, an `Animal`); or what that name means everywhere else in the same folder."""
+    """A parameter without a comment means what its name means in its class; what its type says, or the class that it
+    is called like (`animal`, an `Animal`); or what that name means everywhere else in the same folder. What is
+    returned means what its type says."""
+    types = {entry.name: meaning_of(entry) for entry in reference.entries if entry.kind == "class" and entry.doc}
+    for one in [one for entry in reference.entries for one in [entry, *entry.methods] if one.returns]:
+        one.returns.meaning = one.returns.meaning or types.get(one.returns.type.strip("'"), "")
     for folder in {folder_of(entry.module) for entry in reference.entries}:
         entries = [entry for entry in reference.entries if folder_of(entry.module) == folder]
-        classes = {entry.name.lower(): f"`{entry.name}`: {entry.doc.split('. ')[0].rstrip('.')}" for entry in entries
-                   if entry.kind == "class" and entry.doc}
+        classes = {entry.name.lower(): types[entry.name] for entry in entries if entry.name in types}
         known = {}
         for one in [one for entry in entries for one in [entry, *entry.methods]]:
             for p in one.parameters:
@@ -247,7 +285,13 @@ def borrow_meanings(reference: "Reference"):
         for entry in entries:
             own = {p.name: p.meaning for one in [entry, *entry.methods] for p in one.parameters if p.meaning}
             for p in [p for one in [entry, *entry.methods] for p in one.parameters if p.name != "*"]:
-                p.meaning = p.meaning or own.get(p.name) or classes.get(p.name.lower()) or shared.get(p.name) or ""
+                borrowed = [own.get(p.name), types.get(p.type), classes.get(p.name.lower()), shared.get(p.name)]
+                p.meaning = p.meaning or next(filter(None, borrowed), "")
+
+
+def meaning_of(entry: Entry) -> str:
+    "What a class says that it is, in one sentence."
+    return f"`{entry.name}`: {entry.doc.split('. ')[0].split('; ')[0].rstrip('.')}"
 
 
 def folder_of(module: str) -> str:
@@ -277,6 +321,11 @@ class Reference:
         "The modules that export anything."
         return [module for module in self.about if self.of_module(module) or self.handed_on.get(module)]
 
+    def means(self, page: str, entry: Entry) -> bool:
+        "Whether a page that imports a name means this entry by it: no other has that name."
+        alone = sum(other.name == entry.name for other in self.entries) == 1
+        return alone and bool({entry.name, "*"} & self.imported.get(page, set()))
+
     def descriptions(self) -> dict[str, str]:
         "The line that says what a page is about, by page."
         lines = {page: plain(line) for page, line in self.lines.items()}
@@ -302,13 +351,9 @@ class Reference:
 
 def imports_in(code: str) -> set[str]:
     "The names that a cell imports from the package."
-    try:
-        tree = ast.parse(re.sub(r"^[%!].*$", "", code, flags=re.M))
-    except SyntaxError:  # more of IPython's own language
-        return set()
     return {
         name.name
-        for node in ast.walk(tree)
+        for node in ast.walk(tree_of(code))
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE)
         for name in node.names
     }
@@ -326,30 +371,32 @@ def read(nbs: Path) -> Reference:
     there = {nb.relative_to(nbs).with_suffix("").as_posix(): nb for nb in sorted(nbs.rglob("*.ipynb"))
              if ".ipynb_checkpoints" not in nb.parts}
     order = {page: i for i, page in enumerate(contents.pages())}
+    uses = {}  # page: the cells that may serve as examples
     for page in sorted(there, key=lambda page: order.get(page, len(order))):
         cells = json.loads(there[page].read_text(encoding="utf-8"))["cells"]
         reference.imported[page] = set().union(
             *(imports_in(code_of(cell)) for cell in cells if cell["cell_type"] == "code")
         )
         reference.lines[page] = title_and_line(cells)[1]
+        uses[page] = uses_in(cells)
         module = next((d["default_exp"] for d in map(directives, cells) if d.get("default_exp")), None)
         if page == contents.ROOT or not module:
             continue
         module = f"{PACKAGE}.{module}".removesuffix(".__init__")
         reference.about[module] = (page, *title_and_line(cells))
-        section = ""
+        section, short = "", {}
         for i, cell in enumerate(cells):
             if cell["cell_type"] == "markdown":
                 section = ([section] + re.findall(r"^#{1,4} (.+?)\s*$", FENCE.sub("", text_of(cell)), re.M))[-1]
             if "export" in directives(cell):
                 reference.handed_on.setdefault(module, []).extend(handed_on_in(code_of(cell)))
-                for entry in entries_in(code_of(cell)):
+                short |= short_types(code_of(cell))
+                for entry in entries_in(code_of(cell), short):
                     if not found_again(reference.of_module(module), entry.name):
                         entry.module, entry.page, entry.cell, entry.section = module, page, i, section
-                        if entry.kind in ("function", "class"):
-                            entry.example = example_of(entry.name, cells, i)
                         reference.entries.append(entry)
     borrow_meanings(reference)
+    give_examples(reference, uses)
     return reference
 
 
@@ -416,7 +463,7 @@ def module_page(reference: Reference, module: str) -> str:
         out += [f"Also exported here: {', '.join(f'`{name}`' for name in names)}.", ""]
     for entry in reference.of_module(module):
         out += [f"## {entry.name}", "", markdown(entry, index=False), "", explained(entry, page, title), ""]
-        out += [entry.example, ""] if entry.example else []
+        out += [entry.example or used_by(entry, reference), ""]
     return "\n".join(out)
 
 
@@ -427,26 +474,111 @@ def explained(entry: Entry, page: str, title: str) -> str:
     return f'<p class="explained-in">Explained in <a href="../{page}.html#{entry.path}">{words}</a></p>'
 
 
-def example_of(name: str, cells, start: int) -> str:
-    """A call of a function from the cells after its definition, with the text that it gave: the shortest of the first
-    few."""
-    called = re.compile(rf"(?<![\w.]){re.escape(name)}\(")
-    found = [cell for cell in cells[start + 1:] if cell["cell_type"] == "code" and called.search(code_of(cell))
-             and not {"export", "exporti", "hide", "slow", "cuda", "oxford"} & directives(cell).keys()
-             and "hide-input" not in cell["metadata"].get("tags", [])][:EXAMPLES]
-    found = [cell for cell in found if len(code_of(cell).splitlines()) <= LONG_EXAMPLE]
-    if not found:
-        return ""
-    best = min(found, key=lambda cell: (not text_output(cell), len(code_of(cell))))
-    said = text_output(best)
-    return f"```python\n{code_of(best)}\n```" + (f"\n\n```text\n{said}\n```" if said else "")
+def used_by(entry: Entry, reference: "Reference") -> str:
+    "Which public names use one that no cell calls."
+    users = [f"`{other.name}`" for other in reference.entries if other is not entry and entry.name in other.names
+             and (other.page == entry.page or reference.means(other.page, entry))]
+    return f"Used by {', '.join(users)}." if users else ""
+
+
+@dataclass(frozen=True)
+class Use:
+    "A cell that readers can run: what it calls, and what else it names."
+    code: str
+    said: str  # the text that it gave
+    calls: set[str]
+    names: set[str]
+    orders: set[str]  # texts that a call begins with: shell("train")
+    words: set[str]  # all texts that it gives to calls
+    is_hidden: bool  # not on the page
+
+    @property
+    def is_long(self) -> bool:
+        return len(self.code.splitlines()) > LONG_EXAMPLE
+
+
+def uses_in(cells) -> list[Use]:
+    "The cells of a notebook that may serve as examples: they run everywhere, export nothing and check no exercise."
+    found = []
+    for cell in cells:
+        flags = directives(cell).keys()
+        tags = cell["metadata"].get("tags", [])
+        if cell["cell_type"] == "code" and not NO_EXAMPLE & flags and "hide-input" not in tags:
+            code = code_of(cell)
+            nodes = [*ast.walk(tree_of(code))]
+            called = [node for node in nodes if isinstance(node, ast.Call)]
+            calls = {node.func.id for node in called if isinstance(node.func, ast.Name)}
+            given = [node.args for node in called if node.args and not ast.unparse(node.func).startswith("test_")]
+            orders = {args[0].value for args in given if isinstance(args[0], ast.Constant)}
+            names = names_in(tree_of(code))
+            words = {node.value for args in given for arg in args for node in ast.walk(arg)
+                     if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+            found.append(Use(code, text_output(cell), calls, names, orders & words, words, "hide" in flags))
+    return found
+
+
+def tree_of(code: str) -> ast.Module:
+    "The syntax of a cell without the lines in IPython's own language; nothing where that does not suffice."
+    try:
+        return ast.parse(re.sub(r"^[%!].*$", "", code, flags=re.M))
+    except SyntaxError:
+        return ast.Module([], [])
+
+
+def give_examples(reference: "Reference", uses: dict[str, list[Use]]):
+    """An example for each function and class: a cell that calls it, in its own notebook or else in one that imports
+    it; a cell that uses the word under which it is registered, or hands it on as a value; for a class that nobody
+    calls, the example of a function that returns it."""
+    for entry in reference.entries:
+        if entry.kind in ("function", "class"):
+            entry.example = example_of(entry, reference, uses)
+    makers = {one.returns.type.strip("'"): one for one in reversed(reference.entries) if one.returns and one.example}
+    for entry in reference.entries:
+        if entry.kind == "class" and not entry.example and entry.name in makers:
+            entry.example = makers[entry.name].example
+
+
+def example_of(entry: Entry, reference: "Reference", uses: dict[str, list[Use]]) -> str:
+    "The shortest of the first few cells that call a name and give a text; else a statement out of a longer cell."
+    face = reference.about.get(entry.module.rpartition(".")[0], [""])[0]
+    elsewhere = [page for page in uses if page != entry.page and reference.means(page, entry)]
+    elsewhere += [face] if entry.word and face else []
+    for takes in ("calls", "orders", "words", "names"):
+        name = entry.word if takes in ("orders", "words") else entry.name
+        for pages in ([entry.page], elsewhere):
+            some = [use for page in pages for use in uses[page] if name and name in getattr(use, takes)]
+            for hidden in (False, True):
+                if example := best_example(name, [use for use in some if use.is_hidden == hidden]):
+                    return example
+    return ""
+
+
+def best_example(name: str, uses: list[Use]) -> str:
+    "The shortest of the first cells that are short, in Markdown with what it gave; else a statement of a long one."
+    short = [use for use in uses if not use.is_long][:EXAMPLES]
+    if short:
+        best = min(short, key=lambda use: (not use.said, len(use.code)))
+        return f"```python\n{best.code}\n```" + (f"\n\n```text\n{best.said}\n```" if best.said else "")
+    found = [statement for use in uses for statement in statements_with(name, use.code)]
+    return f"```python\n{min(found[:EXAMPLES], key=len)}\n```" if found else ""
+
+
+def statements_with(name: str, code: str):
+    "The statements of a cell that hold a name or a word and are short enough to be read alone."
+    for statement in tree_of(code).body:
+        lines = code.splitlines()[statement.lineno - 1:statement.end_lineno]
+        held = {getattr(node, "id", getattr(node, "value", "")) for node in ast.walk(statement)
+                if isinstance(node, (ast.Name, ast.Constant))}
+        if name in held and len(lines) <= LONG_EXAMPLE:
+            yield "\n".join(lines)
 
 
 def text_output(cell) -> str:
     "What a cell gave, where that is a few lines of text."
     texts = [words_of(output) for output in cell["outputs"] if "image/png" not in output.get("data", {})]
     text = "\n".join(texts).rstrip()
-    return text if len(text.splitlines()) <= LONG_EXAMPLE and "```" not in text else ""
+    is_short = len(text.splitlines()) <= LONG_EXAMPLE
+    return text if is_short and "```" not in text and not text.startswith("<Figure") else ""
 
 
 def overview_page(reference: Reference) -> str:

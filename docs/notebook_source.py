@@ -82,8 +82,8 @@ def fold_of(cell: dict) -> tuple[str, list[str]] | None:
         statements = ast.parse(code_of(cell)).body
     except SyntaxError:  # a magic command
         return None
-    if not statements or "hide-input" in cell["metadata"].get("tags", []):
-        return None
+    if not statements or {"hide-input", "show-input"} & {*cell["metadata"].get("tags", [])}:
+        return None  # what an author folds, or wants to be read
     if checks.has_picture(cell):
         return ("How the figure is drawn", []) if lines_of(code_of(cell)) > SHORT_PLOT else None
     if cell["outputs"]:
@@ -127,7 +127,9 @@ def prompt(words: str) -> dict:
 
 
 def is_empty(output: dict) -> bool:
-    "Whether an output is what a progress bar leaves behind: a result that shows nothing."
+    "Whether an output shows nothing: what a progress bar leaves behind, or the end of a line that came by itself."
+    if output["output_type"] == "stream":
+        return not "".join(output["text"]).strip()
     return output["output_type"] == "display_data" and not any(map("".join, output["data"].values()))
 
 

@@ -15,7 +15,7 @@ from html import escape
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "tests" / "site")]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 import chromium
 import contents
 import publishing

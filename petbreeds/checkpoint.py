@@ -126,7 +126,7 @@ class Checkpoint(Callback):
             self._read()
 
     @property
-    def done(self) -> int:
+    def done(self) -> int:  # epochs of the stage that can be resumed
         "How many epochs lie behind: `start_epoch` for a fit of one stage."
         return len(self.rows) - self.before
 

@@ -195,11 +195,13 @@ class CrossEntropy(nn.Module):
         return cross_entropy(acts, target, self.weight, self.ignore_index,
                              self.reduction, self.label_smoothing)
 
-    def activation(self, acts):
+    def activation(self,
+                   acts):  # activations, shape (N, C) or (N, C, d1, ...)
         "Probabilities: fastai applies this to what `get_preds` and `predict` return."
         return softmax(acts, _class_dim(acts))
 
-    def decodes(self, acts):
+    def decodes(self,
+                acts):  # activations, shape (N, C) or (N, C, d1, ...)
         "The likeliest class: fastai turns this into a label."
         return acts.argmax(_class_dim(acts))
 

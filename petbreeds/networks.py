@@ -129,7 +129,7 @@ class Wheel:
     path: str  # of the file, from the folder into which packages are installed
     sha256: str  # of the file
 
-    def file(self) -> Path:
+    def file(self) -> Path:  # absolute; perhaps of a file that is missing
         "Where the file lies; NetworkError if the package is missing or of another version."
         remedy = f"pip install {self.package}=={self.version}"
         try:
@@ -141,7 +141,7 @@ class Wheel:
                                f"the weights are those of {self.version}: {remedy}")
         return Path(found.locate_file(self.path))
 
-    def tensors(self) -> list[Tensor]:
+    def tensors(self) -> list[Tensor]:  # on the CPU
         "What the file holds, in its order; NetworkError if it is missing or damaged."
         file = self.file()
         remedy = f"pip install --force-reinstall --no-deps {self.package}=={self.version}"

@@ -71,7 +71,7 @@ _quiet_libtiff()
 
 
 @lru_cache
-def heif_at_hand() -> bool:
+def heif_at_hand() -> bool:  # found out once, then remembered
     "Whether HEIC can be read: pillow-heif is here, and Pillow knows it."
     try:
         import pillow_heif

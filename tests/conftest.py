@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture(scope="session")
 def browser():
     "A headless Chromium. Where there is none the tests fail and say what to install."
-    sys.path.insert(0, str(Path(__file__).with_name("site")))
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docs"))
     import chromium
     from playwright.sync_api import sync_playwright
     path = chromium.find()

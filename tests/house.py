@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "docs"))
+import api
 import quiz
 from checks import code_of, directives, text_of, where
 from exercises import checks_in, pairs_in
@@ -327,6 +328,19 @@ def exercises_that_answer(house, sources):
     return found
 
 
+# The reference
+
+def names_without_a_meaning(house, sources):
+    "The reference says of each parameter of a public name what it means, and of each value that is returned."
+    root = next(iter(sources.values())).root
+    return [f"{sources[entry.page].at(entry.cell)}: {one.name} does not say what {blank} means; write a comment behind "
+            f"it: `{blank.lstrip('*')},  # meaning`" if blank != "returns" else
+            f"{sources[entry.page].at(entry.cell)}: {one.name} does not say what it returns; write a comment behind "
+            "the type: `) -> int:  # meaning`"
+            for entry in api.read(root / "nbs").entries
+            for one in [entry, *entry.methods] for blank in api.blanks(one)]
+
+
 RULES = [
     upward_imports,
     rooms_below_and_above,
@@ -340,4 +354,5 @@ RULES = [
     wide_cells,
     lopsided_quizzes,
     exercises_that_answer,
+    names_without_a_meaning,
 ]

@@ -379,7 +379,7 @@ def test_a_run_is_the_same_in_class_folders_and_by_a_table(petbreeds, pets, here
     assert petbreeds("report", "b")[0] == 0
 
 
-def test_an_interrupted_run_remembers_its_table(petbreeds, pets, here, monkeypatch):
+def test_an_interrupted_run_remembers_its_table(petbreeds, pets, here):
     data = here / "data"
     shutil.copytree(pets / "images", data / "photos")
     rows = [f"{file.name},{'c' + file.name[0].lower()}" for file in (data / "photos").iterdir()]

@@ -1,6 +1,7 @@
 """The exercises of every chapter: none is answered, each says so, its own solution passes, and an answer that fails is
 no crash. What the usual mistakes are told stands in the tests of each chapter."""
 import ast
+import importlib
 import json
 
 import pytest
@@ -17,13 +18,19 @@ EACH = [
 
 
 def imports_of(name: str) -> str:
-    "What a chapter imports and exports."
+    "What a chapter imports."
     cells = json.loads((NBS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     trees = [ast.parse(source) for source in code if not source.startswith("%")]
     found = [ast.unparse(tree) for tree in trees
              if tree.body and all(isinstance(one, ast.Import | ast.ImportFrom | ast.With) for one in tree.body)]
-    return "\n".join([*found, f"from petbreeds.{module_of(name).removesuffix('.__init__')} import *"])
+    return "\n".join(found)
+
+
+def exported_by(name: str) -> dict:
+    "What a chapter defines in its exported cells, with its private names."
+    module = importlib.import_module(f"petbreeds.{module_of(name).removesuffix('.__init__')}")
+    return {name: value for name, value in vars(module).items() if not name.startswith("__")}
 
 
 def outcome(code: str, space: dict, capsys) -> str:
@@ -45,6 +52,7 @@ def spaces():
         if name not in made:
             given = {}
             exec(imports_of(name), given)
+            given |= exported_by(name)
             made[name] = CHAPTERS[name].namespace(**given)
         return dict(made[name])
     return space

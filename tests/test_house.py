@@ -60,7 +60,10 @@ SOUND = {
         code("test_eq(audit(), None)"),
     ],
     "01_layout": [
-        code("#| export\nfrom petbreeds.layout.sources import listing\n\ndef breed_of(path): return listing"),
+        code(
+            "#| export\nfrom petbreeds.layout.sources import listing\n\n"
+            "def breed_of(path,  # of a picture\n    ):\n    return listing"
+        ),
         *LESSON,
         READER,
         CHECK,
@@ -262,6 +265,30 @@ BREACHES = {
         [code("1 + 1"), CHECK, READER],
         "does not start empty",
     ),
+    "a parameter without a meaning": (
+        house.names_without_a_meaning,
+        "layout/sources",
+        room("def listing(folder,  # of pictures\n            depth=1):\n    return folder"),
+        "nbs/layout/sources.ipynb, cell 3 (def listing(folder,  # of pictures): listing does not say what depth means",
+    ),
+    "a parameter explained behind the bracket that closes others": (
+        house.names_without_a_meaning,
+        "ground/files",
+        room("def digest(file, size):  # bytes\n    return file"),
+        "digest does not say what file means",
+    ),
+    "a field without a meaning": (
+        house.names_without_a_meaning,
+        "ground/files",
+        room("@dataclass\nclass Pair:\n    a: int  # the first\n    b: int"),
+        "Pair does not say what b means",
+    ),
+    "a value without a meaning": (
+        house.names_without_a_meaning,
+        "05_softmax",
+        [code("#| export\ndef softmax() -> int:\n    return 1")],
+        "softmax does not say what it returns",
+    ),
     "a stored answer": (
         house.exercises_that_answer,
         "01_layout",
@@ -291,6 +318,8 @@ def test_module_left_over_is_found(tmp_path):
 @pytest.mark.parametrize("name, cells", [
     ("ground/files", room("from pathlib import Path as digest\nimport petbreeds")),
     ("cli/doctor", room("from petbreeds.softmax import softmax\nfrom petbreeds.cli import main\nsoftmax(main)")),
+    ("cli/doctor", room("class Disk:\n    'A disk.'\n\ndef copy(x, y,  # places\n    disk: Disk) -> Disk:\n    ...")),
+    ("cli/doctor", room("def _copy(x) -> int:\n    ...\n\ndef copied() -> None:\n    ...")),
     ("05_softmax", [QUIZZES["abbc"]]),  # too few to count
     ("05_softmax", [QUIZZES["abcab"]]),
     ("01_layout", [code("# Only this.\nmine = ..."), text("Then run the check."), CHECK]),

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from petbreeds.baseline.precision import ProcessorBf16
 from petbreeds.checkpoint import RepeatableEpochs
 from petbreeds.files import PetsError
-from petbreeds.lr_finder import FEWEST_POINTS, SUGGESTIONS, LRFinder, LRFinderError, suggest
+from petbreeds.lr_finder import FEWEST_POINTS, SUGGESTIONS, LRFinder, LRFinderError, _falling, suggest
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -387,7 +387,7 @@ def test_stopping_can_be_switched_off():
 
 @pytest.fixture
 def chapter():
-    return EXERCISES.namespace(math=math, np=np, random=random)
+    return EXERCISES.namespace(math=math, np=np, random=random, _falling=_falling)
 
 
 def test_every_exercise_has_an_empty_start_and_a_solution():
@@ -409,20 +409,24 @@ def test_solution_passes(chapter, capsys, solution):
 
 
 @pytest.mark.parametrize("check, answer, hint", [
-    ("climbing", lambda start, end, n: np.geomspace(start, end, n), "n steps, not n - 1"),
-    ("climbing", lambda start, end, n: np.linspace(start, end, n + 1)[:-1], "Multiply"),
-    ("climbing", lambda start, end, n: np.geomspace(start, end, n + 1), "were asked for"),
-    ("climbing", lambda start, end, n: [start * 2**step for step in range(n)], "which factor"),
-    ("climbing", lambda start, end, n: None, "it fails"),
+    ("steps_needed", lambda start, end, most: math.log(end / start) / math.log(most), "whole steps"),
+    ("steps_needed", lambda start, end, most: int(math.log(end / start) / math.log(most)), "one step fewer"),
+    ("steps_needed", lambda start, end, most: math.log10(end / start), "powers of ten"),
+    ("steps_needed", lambda start, end, most: 1e6 * end, "not added to"),
+    ("steps_needed", lambda start, end, most: 3, "how often"),
+    ("steps_needed", lambda start, end, most: None, "no number"),
     ("falls_and_rises", lambda losses: True, "Not yet"),
     ("falls_and_rises", lambda losses: losses[0] - min(losses) > losses[0] / 10, "Not yet"),
     ("falls_and_rises", lambda losses: losses[-1] > min(losses) < losses[0], "Not yet"),
     ("falls_and_rises", lambda losses: None, "Not yet"),
     ("falls_and_rises", lambda losses: 1 / 0, "it fails"),
-    ("steps_apart", lambda a, b, start, end, n: n * math.log(a / b) / math.log(start / end), "the sign is not"),
-    ("steps_apart", lambda a, b, start, end, n: n * abs(a - b) / (end - start), "straight axis"),
-    ("steps_apart", lambda a, b, start, end, n: n * abs(math.log(a / b)), "factor of ten"),
-    ("steps_apart", lambda a, b, start, end, n: "many", "no number"),
+    ("falls_and_rises", lambda losses: min(losses[0], losses[-1]) - min(losses) >= min(losses) / 10, "Not yet"),
+    ("falls_and_rises", lambda losses: np.array([True, False]), "it fails"),
+    ("longest_fall", lambda losses: sorted(losses, reverse=True), "in their order"),
+    ("longest_fall", lambda losses: losses, "lower than the one before"),
+    ("longest_fall", lambda losses: [5.0, 4.0, 3.0, 2.0] if len(losses) == 7 else [4.0, 1.0], "every new low"),
+    ("longest_fall", lambda losses: losses[:1], "has a longer one, of 4"),
+    ("longest_fall", lambda losses: None, "it fails"),
 ])
 def test_a_wrong_answer_gets_a_hint(chapter, capsys, check, answer, hint):
     chapter[f"check_{check}"](answer)

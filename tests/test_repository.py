@@ -42,7 +42,7 @@ def name(path):
 
 def test_chapters_find_files_of_the_project_wherever_they_run():
     "By `project_file`; a path such as '../bench/...' is another place in another working folder."
-    files = re.compile(r"""(project_file\()?["'](?:\.\./)*(?:bench|docs|nbs|tests)/""")
+    files = re.compile(r"""(project_file\(f?)?["'](?:\.\./)*(?:bench|docs|nbs|tests)/""")
     found = [(name(path), bool(call)) for path in NOTEBOOKS for cell in code_cells(path)
              for call in files.findall(cell.source)]
     assert len(found) > 9 and [where for where, safe in found if not safe] == []

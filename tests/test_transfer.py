@@ -1,6 +1,7 @@
 """Transfer: a head fitted on features trains the head and nothing else, and what does not fit is one clear line; the
 chapter's own check cells, run on right answers and on the usual wrong ones."""
 import json
+import math
 import random
 from pathlib import Path
 
@@ -167,9 +168,16 @@ def test_balanced_loss_weighs_classes_and_not_pictures():
 def test_cross_validation_leaves_the_head_alone(tmp_path):
     learn = learner(draw(tmp_path, {"pug": 4, "beagle": 4, "Bombay": 2}))
     before = state(learn.model)
-    wrong, n = cross_validated(learn, epochs=5)
+    wrong, n = cross_validated(learn, body_features(learn, 2), epochs=5)
     assert 0 <= wrong <= n == len(learn.dls.train_ds) - 1  # of Bombay one picture trains, and is never held back
     assert same(before, state(learn.model))
+
+
+def test_features_at_hand_give_the_same_head(pets):
+    computed, given = learner(pets), learner(pets)
+    fit_head(computed, epochs=2)
+    fit_head(given, epochs=2, train=body_features(given))
+    assert same(state(computed.model), state(given.model))
 
 
 # ---- what does not fit
@@ -247,15 +255,30 @@ def test_stored_intervals_are_those_of_the_stored_errors():
 
 @pytest.fixture
 def chapter():
-    return EXERCISES.namespace(torch=torch, nn=nn, random=random, Features=Features)
+    return EXERCISES.namespace(torch=torch, nn=nn, F=nn.functional, math=math, random=random, Features=Features)
+
+
+def by_angle(features, labels, new):
+    means = torch.stack([features[labels == label].mean(0) for label in range(labels.max() + 1)])
+    return (nn.functional.normalize(new) @ nn.functional.normalize(means).T).argmax(1)
+
+
+def half_of(model, more):
+    weights = list(model.parameters())
+    for number, one in enumerate(weights):
+        one.requires_grad_(number >= (len(weights) + more) // 2)
 
 
 @pytest.mark.parametrize("check, answer, hint", [
     ("nearest_mean", lambda x, y, new: y[torch.cdist(new, x).argmin(1)], "Take means first"),
     ("nearest_mean", lambda x, y, new: 1 / 0, "it fails"),
-    ("times_faster", lambda epochs, views: views / epochs, "share of the cost"),
-    ("times_faster", lambda epochs, views: epochs, "look of its own"),
-    ("times_faster", lambda epochs, views: None, "no number"),
+    ("nearest_mean", lambda x, y, new: by_angle(x, y, new), "compares angles"),
+    ("most_views", lambda epochs, head, share: share * epochs * (1 + head) / (1 + epochs * head), "whole"),
+    ("most_views", lambda epochs, head, share: 1 + int(share * epochs * (1 + head) / (1 + epochs * head)), "too much"),
+    ("most_views", lambda epochs, head, share: int(share * epochs), "more rows to learn"),
+    ("most_views", lambda epochs, head, share: 50, "what does one view cost"),
+    ("most_views", lambda epochs, head, share: None, "no number"),
+    ("freeze_half", lambda model: half_of(model, 1), "the middle one learns"),
     ("freeze_half", lambda model: model.requires_grad_(False), "second half must learn"),
     ("freeze_half", lambda model: None, "one by one")])
 def test_wrong_answers_get_a_hint(chapter, capsys, check, answer, hint):

@@ -45,7 +45,7 @@ def maps_of(model: nn.Module,  # any
 def layer_for(model: nn.Module,  # a convolutional network
               pictures: Tensor,  # a mini-batch as the network takes it
               least: int = LEAST,  # rows and columns that its maps must have
-              ) -> nn.Module:
+              ) -> nn.Module:  # a layer of `model`
     "The latest outermost layer whose maps just suffice; InterpretationError if there is none."
     found = maps_of(model, pictures[:1])
     if not found:

@@ -33,7 +33,7 @@ PER_BREED = 100  # drawings of each breed
 @dataclass(frozen=True)
 class Drawing:
     "A picture of the laboratory set, and what is known about it."
-    breed: str
+    breed: str  # one of the 37 names
     number: int  # from 1
     picture: Image.Image  # as its JPEG file gives it
     trimap: np.ndarray  # uint8, shape (height, width): 1 animal, 2 background, 3 edge

@@ -41,33 +41,33 @@ class Results:
     losses: np.ndarray  # shape (n,), cross-entropy in nats
 
     @property
-    def n(self) -> int:
+    def n(self) -> int:  # pictures
         "How many pictures."
         return len(self.labels)
 
     @property
-    def predicted(self) -> np.ndarray:
-        "Number of the most probable class of each picture, shape (n,)."
+    def predicted(self) -> np.ndarray:  # shape (n,)
+        "Number of the most probable class of each picture."
         return self.probabilities.argmax(1)
 
     @property
-    def wrong(self) -> int:
+    def wrong(self) -> int:  # pictures
         "How many pictures were misclassified."
         return int((self.predicted != self.labels).sum())
 
     @property
-    def unknown(self) -> int:
+    def unknown(self) -> int:  # pictures
         "For how many pictures the answer is no number: training has diverged."
         return int(np.isnan(self.probabilities).any(1).sum())
 
     @property
-    def error_rate(self) -> float:
-        "The share of misclassified pictures, 0 to 1."
+    def error_rate(self) -> float:  # 0 to 1
+        "The share of misclassified pictures."
         return self.wrong / self.n
 
     @property
-    def interval(self) -> tuple:
-        "Lower and upper end of the 95 % interval of the error rate (Wilson)."
+    def interval(self) -> tuple:  # lower and upper end, 0 to 1
+        "The 95 % interval of the error rate (Wilson)."
         return share_interval(self.wrong, self.n)
 
 # %% ../../nbs/interpretation/results.ipynb #b0046b7a

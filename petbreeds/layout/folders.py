@@ -123,6 +123,6 @@ def places_of(pictures: list,  # paths
 
 
 def is_picture(file: Path,  # any file
-              ) -> bool:
+              ) -> bool:  # the file is not opened
     "Whether the name of a file ends as that of a picture."
     return file.suffix[1:].lower() in EXTENSIONS

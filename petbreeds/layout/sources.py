@@ -170,7 +170,7 @@ class Source:
     notices: list[str] = field(default_factory=list)  # a line each
 
     @property
-    def pictures(self) -> list[Path]:
+    def pictures(self) -> list[Path]:  # ordered by name
         "The files whose names end as those of pictures."
         return list(filter(is_picture, self.files))
 

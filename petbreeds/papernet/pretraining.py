@@ -51,7 +51,7 @@ class Recipe:
     held_out: int = 4  # of those, to measure with
     side: int = 160  # px, of the squares that are drawn
     size: int = 112  # px, of what the network sees
-    epochs: int = 10
+    epochs: int = 10  # looks at each picture
     bs: int = 128  # pictures in a mini-batch
     lr: float = 4e-3  # highest learning rate of one cycle
     seed: int = 0  # of breeds, pictures, weights and order
@@ -69,12 +69,12 @@ class Recipe:
                                    "choose smaller ones")
 
     @property
-    def learnt(self) -> int:
+    def learnt(self) -> int:  # of all breeds together
         "Pictures that the network learns from."
         return self.breeds * (self.per_breed - self.held_out)
 
     @property
-    def steps(self) -> int:
+    def steps(self) -> int:  # whole ones; what is left over is dropped
         "Mini-batches in an epoch."
         return self.learnt // self.bs
 
@@ -143,7 +143,10 @@ class BreedAndGenes(nn.Module):
         breed_loss = self.of_breed(output[:, :self.n_breeds], breed)
         return breed_loss + nn.functional.mse_loss(output[:, self.n_breeds:], self.genes[breed])
 
-    def error(self, output, breed):
+    def error(self,
+              output: Tensor,  # activations, shape (n, n_breeds + n_genes)
+              breed: Tensor,  # class indices, shape (n,)
+              ) -> Tensor:  # a number, 0 to 1
         "The share of pictures whose most probable breed is wrong."
         return error_rate(output[:, :self.n_breeds], breed)
 

@@ -21,23 +21,31 @@ from .shapes import blend, capsule, ellipse, hex_rgb, ramp, smooth_union
 # how far hair swells the outline
 FLUFF = dict(fluffy=0.22, long=0.14, silky=0.10, medium=0.04, wiry=0.06)
 
-def fluff(animal:Animal)->float:
-    "How much the hair adds to the outline of the body, in units."
+def fluff(
+    animal: Animal,
+) -> float:  # units, 0 for short hair
+    "How much the hair adds to the outline of the body."
     return FLUFF.get(animal.breed.coat, 0.0)
 
-def chest_length(animal:Animal)->float:
-    "From the neck to the belly of an animal that sits, in units."
+def chest_length(
+    animal: Animal,
+) -> float:  # units
+    "From the neck to the belly of an animal that sits."
     return 3.0 if animal.pose.body == "bust" else 1.30 + 0.75 * animal.breed.leg
 
-def ground(animal:Animal)->float:
-    "How far below the neck the animal touches the ground, in units."
+def ground(
+    animal: Animal,
+) -> float:  # units
+    "How far below the neck the animal touches the ground."
     body = animal.pose.body
     if body in ("bust", "sit", "sit_side", "sit_back"):
         return chest_length(animal) + 0.70
     return 1.80 + 0.85 * (animal.breed.leg
                           - 0.45) if body == "stand" else 1.80 if body == "lie" else 1.30
 
-def body_style(animal:Animal)->dict:
+def body_style(
+    animal: Animal,
+) -> dict:  # keyword arguments of `lay_part`
     "How `lay_part` is to finish the body: fur that runs downwards from the neck."
     return dict(coat=animal.breed.coat, wave=animal.breed.wave, radial=False, centre=(0, -0.6),
                 off=animal.texture + 3)
@@ -87,7 +95,10 @@ def draw_leg(
     )
 
 # %% ../../nbs/paperpets/body.ipynb #body-009
-def toes(paw, x, y):
+def toes(
+    paw,  # x, y, half width, half height, units
+    x, y,  # arrays: places in the frame of the body, to the right and down, units
+):  # array: 1 on the lines, 0 beside them
     "The two lines between the toes of a paw."
     return ramp(0.03, 0.01, np.abs(np.abs(x - paw[0]) - paw[2] * 0.31)) * ramp(
         paw[1] - 0.02, paw[1] + 0.05, y
@@ -97,7 +108,10 @@ def toes(paw, x, y):
 TAIL_RADIUS = dict(slim=0.15, whip=0.12, bushy=0.34, curl=0.20)
 
 
-def bezier(corners, n=9):
+def bezier(
+    corners,  # four points x, y; the curve begins at the first and ends at the last
+    n=9,  # how many points
+):  # list of [x, y]
     "Points on the cubic curve of four corners."
     t = np.linspace(0, 1, n)[:, None]
     a, b, c, d = np.array(corners, float)
@@ -106,7 +120,9 @@ def bezier(corners, n=9):
     ).tolist()
 
 # %% ../../nbs/paperpets/body.ipynb #body-012
-def tail_corners(animal: Animal) -> list:
+def tail_corners(
+    animal: Animal,
+) -> list:  # four of (x, y), units
     "The four corners of the tail's curve, from its root, for what the body is doing."
     body, wag, breed = animal.pose.body, animal.pose.tail, animal.breed
     if body == "curled":
@@ -131,7 +147,10 @@ def tail_corners(animal: Animal) -> list:
     return [(root[0] + x, root[1] + y) for x, y in way]
 
 # %% ../../nbs/paperpets/body.ipynb #body-013
-def tail_paint(animal: Animal, end: tuple):
+def tail_paint(
+    animal: Animal,
+    end: tuple,  # x, y of the tip, units
+):  # function (x, y, distance, fur) -> (3, H, W)
     "The colour of a tail: rings round it or a paler tip where the breed has them."
     breed, coat = animal.breed, animal.coat
     base = flat_paint(coat.pal[breed.tail_colour])
@@ -183,7 +202,10 @@ def draw_tail(animal: Animal):
     )
 
 # %% ../../nbs/paperpets/body.ipynb #body-016
-def pear_distance(animal: Animal, x, y):
+def pear_distance(
+    animal: Animal,
+    x, y,  # arrays: places in the frame of the body, to the right and down, units
+):  # array: signed distance, negative inside, units
     "Distance to the torso of an animal that sits, from front or back; a bust widens to shoulders."
     width, hair, length = animal.breed.body_w, fluff(animal), chest_length(animal)
     edge = ellipse(x, y, 0, 0.75, 0.72 * width + hair, 0.95 + hair)
@@ -196,7 +218,10 @@ def pear_distance(animal: Animal, x, y):
     return smooth_union(edge, neck, 0.25)
 
 
-def draw_pear(animal: Animal, from_behind: bool = False):
+def draw_pear(
+    animal: Animal,
+    from_behind: bool = False,  # do we see its back?
+):
     "The torso of a sitting animal; from behind it shows the colours of its back."
     width, length, side = (
         animal.breed.body_w,
@@ -220,7 +245,10 @@ def draw_pear(animal: Animal, from_behind: bool = False):
     )
 
 # %% ../../nbs/paperpets/body.ipynb #body-017
-def draw_haunch(animal: Animal, side: int):
+def draw_haunch(
+    animal: Animal,
+    side: int,  # -1 left, 1 right in the frame of the body
+):
     "Thigh and hind foot on one side of an animal that sits."
     width, length = animal.breed.body_w, chest_length(animal)
     x0 = side * 0.86 * width
@@ -350,8 +378,11 @@ def draw_sitting_side(animal: Animal):
     )
 
 # %% ../../nbs/paperpets/body.ipynb #body-022
-def standing_legs(animal: Animal, rump: float) -> list:
-    "Joints, thickness, paw and shade of the four legs, the far ones first."
+def standing_legs(
+    animal: Animal,
+    rump: float,  # how far the rump lies behind the neck, units
+) -> list:  # for each leg: joints, radii, paw and shade, as `draw_leg` takes them
+    "The four legs of an animal that stands, the far ones first."
     low, hair, width = ground(animal), fluff(animal), animal.breed.body_w
     thick = 0.135 + 0.055 * width + hair * 0.35
     middle = (0.8 + low) / 2

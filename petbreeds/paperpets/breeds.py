@@ -16,7 +16,7 @@ class Marks:
 
     face: str = ""  # marks on the head
     body: str = ""  # marks on body and legs
-    tail_colour: str = "a"
+    tail_colour: str = "a"  # a key of the palette, a to d
     tail_rings: str = ""  # colour of rings round the tail, "" for none
     tail_tip: str = ""  # colour of the tail's tip, "" for none
 
@@ -29,13 +29,13 @@ class Hair:
     wave: float = 0.0  # curls
     wrinkle: float = 0.0  # folds of the skin on the forehead
     ruff: float = 0.0  # mane behind the head
-    ruff_colour: str = "a"
-    beard: float = 0.0
-    beard_colour: str = "a"
+    ruff_colour: str = "a"  # a key of the palette, a to d
+    beard: float = 0.0  # hair on muzzle and chin
+    beard_colour: str = "a"  # a key of the palette
     brows: float = 0.0  # bushy eyebrows
-    brow_colour: str = "c"
+    brow_colour: str = "c"  # a key of the palette
     curtain: float = 0.0  # hair parted on the skull, hanging down on both sides
-    curtain_colour: str = "a"
+    curtain_colour: str = "a"  # a key of the palette
     bow: bool = False  # a topknot tied with a ribbon
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-009
@@ -48,10 +48,10 @@ class Skull:
     cheek: float = 0.50  # radius of the cheeks
     cheek_y: float = 0.36  # their height, in heads below the middle
     muzzle_len: float = 0.15  # how far the muzzle stands out
-    muzzle_w: float = 0.36
+    muzzle_w: float = 0.36  # half its width at the nose
     nose_y: float = 0.30  # in heads below the middle
-    nose_w: float = 0.13
-    nose_colour: str = "#2a2224"
+    nose_w: float = 0.13  # half the width of the nose
+    nose_colour: str = "#2a2224"  # red, green and blue
     jowl: float = 0.0  # hanging lips
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-010
@@ -60,15 +60,15 @@ class Ears:
     "Where the ears sit and how they are carried; lengths in units, places in heads."
 
     ear: str = "pricked"  # pricked, large, tufted, drop, longdrop, folded, button, rose
-    ear_len: float = 0.80
+    ear_len: float = 0.80  # from base to tip
     ear_w: float = 0.42  # half the width at the base
-    ear_x: float = 0.60
-    ear_y: float = -0.50
+    ear_x: float = 0.60  # its base, to either side of the middle
+    ear_y: float = -0.50  # its base, below the middle
     ear_tilt: float = 0.38  # outwards from upright, radians
     ear_round: float = 0.75  # below 1 rounded, 1 with straight sides
-    ear_colour: str = "a"
+    ear_colour: str = "a"  # a key of the palette, a to d
     ear_tip: str = ""  # colour of the tip, "" for none
-    inner_colour: str = "#d9a39a"
+    inner_colour: str = "#d9a39a"  # of the skin inside
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-011
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +76,11 @@ class Eyes:
     "Size in units, place in heads."
 
     eye: str = "almond"  # round, almond, droopy
-    eye_size: float = 0.20
-    eye_x: float = 0.43
-    eye_y: float = -0.06
+    eye_size: float = 0.20  # half the width of its opening
+    eye_x: float = 0.43  # its middle, to either side of the face's
+    eye_y: float = -0.06  # its middle, below the face's
     eye_tilt: float = 0.18  # outer corners up, radians
-    eye_colour: str = "#d9b23a"
+    eye_colour: str = "#d9b23a"  # of the iris
 
 # %% ../../nbs/paperpets/breeds.ipynb #breeds-012
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ KINDS = dict(  # the words that a gene may be
 class Breed(Build, Eyes, Ears, Skull, Hair, Marks):
     "All that the renderer knows of a breed. Raises ValueError for a word it does not know."
 
-    name: str
+    name: str  # as labels write it: cats begin with a capital letter
     species: str  # cat or dog
     palettes: tuple  # one or more of "#aaaaaa #bbbbbb ...": the colours a, b, c, d
 

@@ -150,7 +150,11 @@ class FacePlan:
         "Noise that makes rims uneven, more so for some animals."
         return self.coat.cloud(self.x, self.y, 1.1) * float(1 + 0.35 * abs(self.coat.v[0]))
 
-    def spot(self, x, y, squash=1.0):  # centre, on both sides; how much flatter than a circle
+    def spot(
+        self,
+        x, y,  # the centre on one side of the face
+        squash=1.0,  # above 1 flatter than a circle
+    ):  # array: distance to the nearer of the two centres
         "Distance to a point and its mirror image."
         return np.hypot(self.side - x, (self.y - y) * squash)
 
@@ -160,8 +164,8 @@ class BodyPlan:
     "What a mark of the body may ask for: arrays of one shape, `leg` is None on the trunk."
 
     coat: Coat
-    x: np.ndarray  # units
-    y: np.ndarray
+    x: np.ndarray  # to the right, units
+    y: np.ndarray  # down, units
     across: np.ndarray  # 0 middle of the chest to 1 flank
     down: np.ndarray  # 0 neck to 1 ground
     leg: np.ndarray  # 0 shoulder to 1 toes, or None
@@ -235,44 +239,44 @@ def paint_body(
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-026
 @face_mark("points")
-def face_points(face):
+def face_points(face: FacePlan):
     "Dark in the middle, fading outwards: Siamese."
     return ramp(1.02, 0.42, np.hypot(face.x, (face.y - 0.22) * 0.92) + 0.05 * face.cloud) * 0.95
 
 
 @face_mark("mask")
-def face_mask(face):
+def face_mask(face: FacePlan):
     "A dark muzzle: boxer, pug."
     return ramp(0.10, -0.02, face.muzzle + 0.025 * face.cloud)
 
 
 @face_mark("big_mask")
-def face_big_mask(face):
+def face_big_mask(face: FacePlan):
     "A dark muzzle and middle of the face: leonberger."
     around = ramp(0.78, 0.48, np.hypot(face.x * 1.05, (face.y - 0.30) * 0.95) + 0.06 * face.cloud)
     return np.maximum(around, ramp(0.12, 0, face.muzzle)) * 0.92
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-027
 @face_mark("muzzle")
-def face_muzzle(face):
+def face_muzzle(face: FacePlan):
     "A muzzle of another colour, with a clear rim."
     return ramp(0.06, 0.0, face.muzzle + 0.02 * face.cloud)
 
 
 @face_mark("chin")
-def face_chin(face):
+def face_chin(face: FacePlan):
     "A light chin."
     return ramp(0.40, 0.62, face.y + 0.03 * face.cloud) * ramp(0.75, 0.5, face.side) * 0.9
 
 
 @face_mark("crown")
-def face_crown(face):
+def face_crown(face: FacePlan):
     "A dark top of the head."
     return ramp(-0.38, -0.66, face.y + 0.12 * face.side + 0.06 * face.cloud) * 0.75
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-030
 @face_mark("blaze")
-def face_blaze(face):
+def face_blaze(face: FacePlan):
     "A light band from the crown, widening over the muzzle: beagle."
     width = (
         0.11
@@ -284,19 +288,19 @@ def face_blaze(face):
 
 
 @face_mark("short_blaze")
-def face_short_blaze(face):
+def face_short_blaze(face: FacePlan):
     "A blaze that fades at the crown and stops above the muzzle: boxer."
     return face_blaze(face) * ramp(0.0, 0.08, face.muzzle) * ramp(-0.95, -0.6, face.y) * 0.9
 
 
 @face_mark("inverted_v")
-def face_inverted_v(face):
+def face_inverted_v(face: FacePlan):
     "A white wedge that opens downwards over muzzle and cheeks: Ragdoll."
     return ramp(-0.03, 0.05, (face.y + 0.42) * 0.62 - face.side + 0.025 * face.cloud)
 
 
 @face_mark("halves")
-def face_halves(face):
+def face_halves(face: FacePlan):
     "Two dark halves, parted by a blaze and ending above the chin: japanese_chin."
     width = 0.17 + 0.12 * ramp(-0.4, -0.9, face.y)
     return ramp(-0.03, 0.03, face.side - width + 0.04 * face.cloud) * ramp(
@@ -305,7 +309,7 @@ def face_halves(face):
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-033
 @face_mark("patch")
-def face_patch(face):
+def face_patch(face: FacePlan):
     "One patch over one eye: american_bulldog."
     return ramp(
         0.52,
@@ -315,45 +319,45 @@ def face_patch(face):
 
 
 @face_mark("eye_patches")
-def face_eye_patches(face):
+def face_eye_patches(face: FacePlan):
     "Dark sides of the head around eyes and ears: english_setter."
     return ramp(0.56, 0.42, face.spot(0.72, -0.20, 0.75) + 0.08 * face.cloud) * 0.92
 
 
 @face_mark("eye_shadows")
-def face_eye_shadows(face):
+def face_eye_shadows(face: FacePlan):
     "A dark shade around each eye: pug."
     return ramp(0.40, 0.20, face.spot(0.48, 0.04) + 0.04 * face.cloud) * 0.55
 
 
 @face_mark("goggles")
-def face_goggles(face):
+def face_goggles(face: FacePlan):
     "Dark patches that frame the eyes: saint_bernard."
     return ramp(0.42, 0.22, face.spot(0.47, -0.02, 0.9) + 0.06 * face.cloud) * 0.85
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-034
 @face_mark("spectacles")
-def face_spectacles(face):
+def face_spectacles(face: FacePlan):
     "Light rings and brows: keeshond."
     ring = ramp(0.07, 0.03, np.abs(face.spot(0.45, -0.10) - 0.31))
     return np.maximum(ring, ramp(0.16, 0.08, face.spot(0.32, -0.38, 1.5))) * 0.95
 
 
 @face_mark("eye_rings")
-def face_eye_rings(face):
+def face_eye_rings(face: FacePlan):
     "A light rim of the eyes: Abyssinian."
     eyes = face.coat.breed
     return ramp(0.42, 0.27, face.spot(eyes.eye_x, eyes.eye_y, 1.15)) * 0.65
 
 
 @face_mark("blush")
-def face_blush(face):
+def face_blush(face: FacePlan):
     "A hint of colour on the cheeks: Sphynx, great_pyrenees."
     return ramp(0.45, 0.10, face.spot(0.60, 0.30)) * 0.40
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-037
 @face_mark("tan_points")
-def face_tan_points(face):
+def face_tan_points(face: FacePlan):
     "Dots above the eyes, cheeks and sides of the muzzle: miniature_pinscher."
     dots, cheeks = ramp(0.13, 0.09, face.spot(0.36, -0.40)), ramp(0.26, 0.16, face.spot(0.66, 0.42))
     # The bridge of the nose stays dark.
@@ -365,7 +369,7 @@ def face_tan_points(face):
 
 
 @face_mark("urajiro")
-def face_urajiro(face):
+def face_urajiro(face: FacePlan):
     "Cream cheeks, brows and muzzle: shiba_inu."
     cheeks = ramp(0.50, 0.36, face.spot(0.56, 0.62, 0.95) + 0.03 * face.cloud)
     muzzle = ramp(0.05, -0.03, face.muzzle) * ramp(-0.16, 0.02, face.nose_y + 0.4 * face.nose_x)
@@ -373,7 +377,7 @@ def face_urajiro(face):
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-039
 @face_mark("tabby")
-def face_tabby(face):
+def face_tabby(face: FacePlan):
     "The M on the forehead and lines on the cheeks: Maine_Coon, Bengal, Egyptian_Mau."
     angle = np.arctan2(face.side, 0.35 - face.y)  # 0 straight up, seen from between the eyes
     bars = (
@@ -388,27 +392,27 @@ def face_tabby(face):
 
 
 @face_mark("tabby_m")
-def face_tabby_m(face):
+def face_tabby_m(face: FacePlan):
     "A faint M alone: Abyssinian."
     return face_tabby(face) * 0.55 * ramp(-0.1, -0.3, face.y)
 
 
 @face_mark("cheek_spots")
-def face_cheek_spots(face):
+def face_cheek_spots(face: FacePlan):
     "Small spots towards the ears."
     spots = ramp(0.28, 0.20, face.coat.cells(face.side * 122, face.y * 122))
     return spots * ramp(0.45, 0.6, face.side + np.maximum(face.y, 0) * 0.3) * 0.75
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-040
 @face_mark("ticking")
-def face_ticking(face):
+def face_ticking(face: FacePlan):
     "Specks: hairs banded in two colours."
     specks = sample_linear("specks", face.x * 64 + face.coat.o[2], face.y * 48 + face.coat.o[3])
     return ramp(0.8, 1.6, specks + 0.4 * face.cloud) * 0.5
 
 
 @face_mark("brindle")
-def face_brindle(face):
+def face_brindle(face: FacePlan):
     "Wandering stripes, and a darker muzzle: staffordshire_bull_terrier."
     waves = np.sin(face.y * 16 - face.side * 24 + 1.6 * face.cloud) + 0.7 * face.coat.cloud(
         face.x, face.y, 3, 2
@@ -420,7 +424,7 @@ def face_brindle(face):
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-043
 @body_mark("points")
-def body_points(body):
+def body_points(body: BodyPlan):
     "Dark legs and a hint of dark flanks: Siamese."
     return (
         ramp(0.25, 0.9, body.leg) * 0.9
@@ -430,13 +434,13 @@ def body_points(body):
 
 
 @body_mark("gloves")
-def body_gloves(body):
+def body_gloves(body: BodyPlan):
     "White feet."
     return None if body.leg is None else ramp(0.60, 0.68, body.leg + 0.05 * body.cloud)
 
 
 @torso_mark("chest")
-def body_chest(body):
+def body_chest(body: BodyPlan):
     "A light chest that narrows downwards."
     return ramp(
         0.48,
@@ -446,31 +450,31 @@ def body_chest(body):
 
 
 @torso_mark("chest_spot")
-def body_chest_spot(body):
+def body_chest_spot(body: BodyPlan):
     "A small light star on the chest."
     return ramp(0.30, 0.22, np.hypot(body.across, (body.down - 0.42) * 1.1) + 0.04 * body.cloud)
 
 
 @torso_mark("belly")
-def body_belly(body):
+def body_belly(body: BodyPlan):
     "A lighter underside."
     return ramp(0.55, 0.15, np.abs(body.across) + 0.10 * body.cloud) * 0.6
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-044
 @torso_mark("saddle")
-def body_saddle(body):
+def body_saddle(body: BodyPlan):
     "A darker back and flanks: beagle."
     return ramp(0.52, 0.68, np.abs(body.across) - 0.25 * body.down + 0.2 + 0.10 * body.cloud) * 0.85
 
 
 @torso_mark("back")
-def body_back(body):
+def body_back(body: BodyPlan):
     "Another colour from the flanks to the spine: yorkshire_terrier."
     return ramp(0.30, 0.55, np.abs(body.across) + 0.10 * body.cloud)
 
 
 @body_mark("cape")
-def body_cape(body):
+def body_cape(body: BodyPlan):
     "A light body and legs under a dark head: german_shorthaired."
     return (
         np.full_like(body.x, 0.92)
@@ -480,7 +484,7 @@ def body_cape(body):
 
 
 @body_mark("tan_points")
-def body_tan_points(body):
+def body_tan_points(body: BodyPlan):
     "Tan legs and two spots on the chest: miniature_pinscher."
     if body.leg is not None:
         return ramp(0.35, 0.5, body.leg + 0.05 * body.cloud)
@@ -492,14 +496,14 @@ def body_tan_points(body):
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-047
 @body_mark("stripes")
-def body_stripes(body):
+def body_stripes(body: BodyPlan):
     "Bands across: Maine_Coon."
     phase = body.y * 9 if body.leg is not None else body.y * 7.5 - np.abs(body.x) * 2.0
     return ramp(0.1, 0.6, np.sin(phase + 1.1 * body.cloud)) * 0.85
 
 
 @body_mark("rings")
-def body_rings(body):
+def body_rings(body: BodyPlan):
     "Bands across the legs."
     return (
         None if body.leg is None else ramp(0.2, 0.6, np.sin(body.y * 13 + 0.8 * body.cloud)) * 0.85
@@ -507,7 +511,7 @@ def body_rings(body):
 
 
 @torso_mark("spots")
-def body_spots(body):
+def body_spots(body: BodyPlan):
     "Round spots of several sizes: Egyptian_Mau."
     x, y = body.x * 130, body.y * 105
     size = 0.27 + 0.10 * body.coat.cells(x, y, "tag")
@@ -515,13 +519,13 @@ def body_spots(body):
 
 
 @body_mark("brindle")
-def body_brindle(body):
+def body_brindle(body: BodyPlan):
     "Wandering stripes: staffordshire_bull_terrier."
     waves = np.sin(body.y * 15 - np.abs(body.x) * 21 + 2.0 * body.cloud)
     return ramp(0.2, 0.9, waves + 0.8 * body.coat.cloud(body.x, body.y, 3, 2)) * 0.5
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-048
-def rosette_rings(body):
+def rosette_rings(body: BodyPlan):
     "Place in the rosettes: below 0 in the heart, 0 on the ring; uneven, and larger for some."
     x, y = body.x * 88, body.y * 76
     distance = body.coat.cells(x, y) + 0.05 * body.coat.cloud(body.x, body.y, 5, 4)
@@ -529,7 +533,7 @@ def rosette_rings(body):
 
 
 @body_mark("rosettes")
-def body_rosettes(body):
+def body_rosettes(body: BodyPlan):
     "Broken dark rings of different sizes: Bengal."
     gaps = ramp(-1.1, -0.5, body.coat.cloud(body.x, body.y, 4.5, 1))
     return (
@@ -538,31 +542,31 @@ def body_rosettes(body):
 
 
 @body_mark("rosette_hearts")
-def body_rosette_hearts(body):
+def body_rosette_hearts(body: BodyPlan):
     "The warm middle of each rosette."
     return ramp(0.02, -0.06, rosette_rings(body)) * 0.7
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-049
 @torso_mark("patches")
-def body_patches(body):
+def body_patches(body: BodyPlan):
     "A few large patches: american_bulldog."
     return ramp(0.35, 0.55, body.coat.cloud(body.x, body.y, 0.55, 4))
 
 
 @body_mark("wide_patches")
-def body_wide_patches(body):
+def body_wide_patches(body: BodyPlan):
     "About as much patch as ground: saint_bernard."
     return ramp(0.1, 0.3, body.coat.cloud(body.x, body.y, 0.6, 4))
 
 
 @body_mark("flecks")
-def body_flecks(body):
+def body_flecks(body: BodyPlan):
     "Many small uneven flecks: english_setter."
     return ramp(0.34, 0.22, body.coat.cells(body.x * 210, body.y * 210) + 0.10 * body.cloud) * 0.85
 
 
 @body_mark("ticking")
-def body_ticking(body):
+def body_ticking(body: BodyPlan):
     "Specks: Abyssinian."
     return (
         ramp(
@@ -575,12 +579,12 @@ def body_ticking(body):
 
 # %% ../../nbs/paperpets/coat.ipynb #coat-050
 @body_mark("roan")
-def body_roan(body):
+def body_roan(body: BodyPlan):
     "A second colour in clouds: english_cocker_spaniel."
     return ramp(0.2, 1.2, body.cloud) * 0.6
 
 
 @body_mark("folds")
-def body_folds(body):
+def body_folds(body: BodyPlan):
     "Folds of bare skin: Sphynx."
     return ramp(0.72, 1.0, np.sin(body.y * 17 + np.cos(body.x * 4) * 1.8 + 1.2 * body.cloud)) * 0.40

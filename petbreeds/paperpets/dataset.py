@@ -240,7 +240,9 @@ def recipe(
     )
 
 
-def recipe_key(**arguments) -> str:  # twelve hexadecimal digits
+def recipe_key(
+    **arguments,  # those of `recipe`
+) -> str:  # twelve hexadecimal digits
     "A short name for a set, from its `recipe` with these arguments."
     return hashlib.sha256(json.dumps(recipe(**arguments)).encode()).hexdigest()[:12]
 
@@ -374,7 +376,7 @@ def watched(done,  # anything to go through
                     file=_NotebookLine() if notebook else sys.stderr, **unseen)
 
 # %% ../../nbs/paperpets/dataset.ipynb #487bcf06
-def cores() -> int:
+def cores() -> int:  # 1 or more
     "The cores that this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -403,7 +405,9 @@ LIST_HEADER = ["#Image CLASS-ID SPECIES BREED ID", "#ID: 1:37 Class ids", "#SPEC
 EMPTY_MAT = b"MATLAB 5.0 MAT-file, nothing in it".ljust(124) + b"\x00\x01IM"
 
 
-def set_fingerprint(path) -> str:  # 64 hexadecimal digits
+def set_fingerprint(
+    path,  # folder of the set
+) -> str:  # 64 hexadecimal digits
     "SHA-256 over the names and contents of all files in `images/` and `annotations/`."
     digest = hashlib.sha256()
     found = [p for folder in ("images",

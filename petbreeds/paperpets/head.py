@@ -22,7 +22,10 @@ from .pose import Animal
 from .shapes import blend, capsule, ellipse, hex_rgb, ramp, smooth_union
 
 # %% ../../nbs/paperpets/head.ipynb #head-008
-def pads_distance(animal: Animal, x, y):
+def pads_distance(
+    animal: Animal,
+    x, y,  # arrays: places in the frame of the head, to the right and down, units
+):  # array: signed distance, negative inside, units
     "Distance to the two pads under the nose, where whiskers grow; `x`, `y` in units of the head."
     breed, width, jowl = animal.breed, animal.breed.muzzle_w, animal.breed.jowl
     return ellipse(
@@ -35,7 +38,10 @@ def pads_distance(animal: Animal, x, y):
     )
 
 
-def muzzle_distance(animal: Animal, x, y):
+def muzzle_distance(
+    animal: Animal,
+    x, y,  # arrays: places in the frame of the head, to the right and down, units
+):  # array: signed distance, negative inside, units
     "Distance to the muzzle: rod from bridge to nose, pads, and chin, which drops with the mouth."
     breed, width = animal.breed, animal.breed.muzzle_w
     rod = capsule(
@@ -61,7 +67,10 @@ def muzzle_distance(animal: Animal, x, y):
 # %% ../../nbs/paperpets/head.ipynb #head-009
 PUFF = dict(fluffy=0.05, long=0.03)  # how much hair adds to the outline of a head
 
-def skull_distance(animal:Animal, x, y):
+def skull_distance(
+    animal: Animal,
+    x, y,  # arrays: places in the frame of the head, to the right and down, units
+):  # array: signed distance, negative inside, units
     "Distance to the skull with its cheeks, without the muzzle."
     breed, hair = animal.breed, PUFF.get(animal.breed.coat, 0.0)
     skull = ellipse(x, y, 0, -0.06, breed.head_w * 0.96 + hair, breed.head_h + hair)
@@ -71,20 +80,30 @@ def skull_distance(animal:Animal, x, y):
     return smooth_union(skull, cheeks, 0.22)
 
 # %% ../../nbs/paperpets/head.ipynb #head-012
-def face_coordinates(animal: Animal, x, y):
+def face_coordinates(
+    animal: Animal,
+    x, y,  # arrays: places in the frame of the head, to the right and down, units
+):  # two arrays: across and down
     "Across and down the face, -1..1, following the turn of the head."
     across, down = x * (1 / animal.breed.head_w), y * (1 / animal.breed.head_h)
     near = np.clip(1 - 0.8 * (across * across + down * down), 0, 1)
     return across - animal.turn * 0.80 / animal.breed.head_w * near, down - animal.nod * 0.6 * near
 
 
-def wrinkles(animal: Animal, across, down):
+def wrinkles(
+    animal: Animal,
+    across, down,  # arrays: places on the face, -1..1, see `face_coordinates`
+):  # two arrays: the wave, and its strength, 0..1
     "A wave over the forehead: -1..1, and how strong it is there."
     wave = np.sin(down * 24 + np.cos(across * 5) * 2.4 + 0.5 * float(animal.coat.v[2]))
     return wave, ramp(-0.18, -0.45, down) * ramp(0.75, 0.4, np.abs(across))
 
 # %% ../../nbs/paperpets/head.ipynb #head-013
-def face_relief(animal: Animal, muzzle, across, down):
+def face_relief(
+    animal: Animal,
+    muzzle,  # array: signed distance to the muzzle, units
+    across, down,  # arrays: places on the face, -1..1, see `face_coordinates`
+):  # array: height, units
     "Height of sockets, brows, muzzle and wrinkles above the dome of the head, in units."
     breed, aside = animal.breed, np.abs(across)
     inside = np.clip(muzzle * (-1 / (breed.muzzle_w * 0.75)), 0, 1)
@@ -131,7 +150,9 @@ def draw_skull(animal:Animal):
              **skull_style(animal))
 
 # %% ../../nbs/paperpets/head.ipynb #head-015
-def skull_style(animal:Animal)->dict:
+def skull_style(
+    animal: Animal,
+) -> dict:  # keyword arguments of `lay_part`
     "How `lay_part` is to finish a head, from whichever side."
     hair = animal.breed.coat
     return dict(coat=hair, wave=animal.breed.wave * 0.5, bevel=0.62, shadow=0.45, reach=0.16,
@@ -146,13 +167,17 @@ class Ear:
 
     side: int  # -1 left, 1 right of the face
     x: float  # base, in the head's frame
-    y: float
+    y: float  # base, units
     length: float  # units
     width: float  # half of it, at the widest
     angle: float  # from straight up (pricked) or straight down (the others), positive to the right
     inside: bool = True  # we see into it
 
-    def axis(self, x, y, down=False):
+    def axis(
+        self,
+        x, y,  # arrays: places in the frame of the head, to the right and down, units
+        down=False,  # does the ear hang?
+    ):  # two arrays: along and across
         "How far along the ear, 0..1, and how far across it, in units."
         x, y = x - self.x, y - self.y
         lengthwise, sideways = math.sin(self.angle), math.cos(self.angle)
@@ -164,7 +189,10 @@ UPRIGHT = "pricked", "large", "tufted"
 HANGING = "drop", "longdrop"
 
 
-def ear_of(animal: Animal, side: int) -> Ear:
+def ear_of(
+    animal: Animal,
+    side: int,  # -1 left, 1 right of the face
+) -> Ear:
     "The ear on one side of the face, as the breed has it and the pose moves it."
     breed, wobble = animal.breed, float(animal.pose.ears[0 if side < 0 else 1])
     x, y = animal.at(
@@ -181,7 +209,14 @@ def ear_of(animal: Animal, side: int) -> Ear:
     return Ear(side, x, y, breed.ear_len, width, side * angle)
 
 # %% ../../nbs/paperpets/head.ipynb #head-020
-def pricked_distance(ear: Ear, roundness: float, x, y, shrink=1.0, narrow=1.0, lift=0.0):
+def pricked_distance(
+    ear: Ear,
+    roundness: float,  # below 1 with rounded sides, 1 with straight ones
+    x, y,  # arrays: places in the frame of the head, to the right and down, units
+    shrink=1.0,  # factor on the length
+    narrow=1.0,  # factor on the width
+    lift=0.0,  # how far towards the tip it is moved, units
+):  # array: signed distance, negative inside, units
     "Distance to an upright ear; `shrink`, `narrow` and `lift` give the smaller shape inside it."
     along, across = ear.axis(x - math.sin(ear.angle) * lift, y + math.cos(ear.angle) * lift)
     along = along * (1 / shrink)
@@ -242,7 +277,13 @@ def draw_tuft(animal:Animal, ear:Ear, frame):
                         y0 - up * .26, .06, .008),
              flat_paint(dark), coat="wiry", rag=0.01, shadow=0, bevel=.05, head=True)
 
-def draw_ear_inside(animal:Animal, ear:Ear, frame, box, style):
+def draw_ear_inside(
+    animal: Animal,
+    ear: Ear,
+    frame,  # of the head
+    box,  # (left, top, right, bottom) around the ear, units
+    style,  # further keyword arguments of `lay_part`
+):
     "The skin inside an upright ear, with pale hair growing over it in longer coats."
     breed, shift = animal.breed, ear.side * -0.02 + animal.turn * 0.05
     skin = flat_paint(hex_rgb(breed.inner_colour))
@@ -260,7 +301,11 @@ def draw_ear_inside(animal:Animal, ear:Ear, frame, box, style):
              paint, bevel=0.10, shadow=0, **style)
 
 # %% ../../nbs/paperpets/head.ipynb #head-024
-def hanging_distance(ear: Ear, bend: float, x, y):
+def hanging_distance(
+    ear: Ear,
+    bend: float,  # how far the tip swings aside, units
+    x, y,  # arrays: places in the frame of the head, to the right and down, units
+):  # array: signed distance, negative inside, units
     "Distance to an ear that hangs: narrow at the base, round at the end, curved by `bend`."
     along, across = ear.axis(x, y, down=True)
     across = across + bend * along * along
@@ -297,7 +342,13 @@ def draw_hanging_ear(animal:Animal, ear:Ear, frame=None):
              rag=RAG[coat] * (1.2 if coat in ("long", "silky") else 0.8))
 
 # %% ../../nbs/paperpets/head.ipynb #head-027
-def folded_distance(ear: Ear, roundness: float, x, y, shrink=1.0, narrow=1.0):
+def folded_distance(
+    ear: Ear,
+    roundness: float,  # below 1 with rounded sides, 1 with straight ones
+    x, y,  # arrays: places in the frame of the head, to the right and down, units
+    shrink=1.0,  # factor on the length
+    narrow=1.0,  # factor on the width
+):  # array: signed distance, negative inside, units
     "Distance to a triangular flap that hangs from a rounded fold."
     along, across = ear.axis(x, y, down=True)
     length, width = ear.length * shrink, ear.width * narrow
@@ -359,19 +410,25 @@ class Eye:
 
     side: int  # -1 left, 1 right
     x: float  # middle, units
-    y: float
+    y: float  # middle, units
     width: float  # half
     height: float  # half
     slant: float  # radians; positive lifts the right corner
 
-    def inside(self, x, y):
+    def inside(
+        self,
+        x, y,  # arrays: places in the frame of the head, to the right and down, units
+    ):  # two arrays: along and across, from the middle of the eye, units
         "Coordinates along and across the slit of the eye."
         x, y = x - self.x, y - self.y
         cos, sin = math.cos(self.slant), math.sin(self.slant)
         return x * cos - y * sin, y * cos + x * sin
 
 # %% ../../nbs/paperpets/head.ipynb #head-032
-def eye_of(animal: Animal, side: int) -> Eye:
+def eye_of(
+    animal: Animal,
+    side: int,  # -1 left, 1 right of the face
+) -> Eye:
     "The eye on one side of the face, narrower where the head turns it away."
     breed = animal.breed
     x, y = animal.at(side * breed.eye_x * breed.head_w, breed.eye_y * breed.head_h, 0.74)
@@ -384,7 +441,12 @@ def eye_of(animal: Animal, side: int) -> Eye:
     )
 
 
-def eye_distance(eye: Eye, kind: str, x, y, grow=1.0):
+def eye_distance(
+    eye: Eye,
+    kind: str,  # round, almond or droopy
+    x, y,  # arrays: places in the frame of the head, to the right and down, units
+    grow=1.0,  # factor on width and height
+):  # array: signed distance, negative inside, units
     "Distance to the opening of an eye: almond, round, or droopy with a heavy upper lid."
     x, y = eye.inside(x, y)
     width, height = eye.width * grow, eye.height * grow
@@ -395,7 +457,11 @@ def eye_distance(eye: Eye, kind: str, x, y, grow=1.0):
     return np.maximum(edge, -0.72 * eye.height - y) if kind == "droopy" else edge
 
 # %% ../../nbs/paperpets/head.ipynb #head-033
-def iris_colours(animal: Animal, eye: Eye, x, y):
+def iris_colours(
+    animal: Animal,
+    eye: Eye,
+    x, y,  # arrays: places in the frame of the head, to the right and down, units
+):  # colours, (3, H, W), and signed distance to the rim of the iris, units
     "The colours of iris and pupil, and the distance to the iris."
     breed, pose = animal.breed, animal.pose
     iris = np.clip(hex_rgb(breed.eye_colour) * (1 + 0.08 * float(animal.coat.v[3])), 0, 1)
@@ -449,7 +515,12 @@ def draw_eye(animal:Animal, eye:Eye, frame=None):
     draw_highlights(animal, eye, frame, box)
 
 # %% ../../nbs/paperpets/head.ipynb #head-035
-def draw_highlights(animal:Animal, eye:Eye, frame, box):
+def draw_highlights(
+    animal: Animal,
+    eye: Eye,
+    frame,  # of the head
+    box,  # (left, top, right, bottom) around the eye, units
+):
     "Two reflections: the window above, and faintly the ground below."
     gaze, size = animal.pose.gaze, 0.26 * animal.breed.eye_size
     x0, y0 = eye.x + gaze[0] * eye.width * 0.22, eye.y + gaze[1] * eye.height * 0.2
@@ -460,7 +531,12 @@ def draw_highlights(animal:Animal, eye:Eye, frame, box):
         y: np.hypot(x - (x0 + .32 * eye.width), y - (y0 + .38 * eye.height)) - size * .5, white,
         0.5)
 
-def draw_shut_eye(animal:Animal, eye:Eye, frame, ink):
+def draw_shut_eye(
+    animal: Animal,
+    eye: Eye,
+    frame,  # of the head
+    ink,  # colour of the line, (3, 1, 1); dark animals get a lighter one
+):
     "The line of a closed lid, sagging in the middle."
     width, sag = eye.width * 1.15, eye.width * 0.45
     ink = hex_rgb("#8f8790") if animal.is_dark else ink
@@ -493,7 +569,8 @@ def draw_mouth(animal: Animal):
         1.2,
     )
 
-    def lips(x, y):  # they follow the lower rim of the pads
+    # They follow the lower rim of the pads.
+    def lips(x, y):
         rim = (
             np.abs(
                 ellipse(
@@ -517,7 +594,10 @@ def draw_mouth(animal: Animal):
         draw_whisker_dots(animal, middle, ink)
 
 # %% ../../nbs/paperpets/head.ipynb #head-038
-def draw_open_mouth(animal: Animal, y0: float):
+def draw_open_mouth(
+    animal: Animal,
+    y0: float,  # middle of the opening, units below the middle of the head
+):
     "The dark of the mouth behind the pads, and the tongue in it."
     canvas, frame, width = animal.canvas, animal.head_frame, animal.breed.muzzle_w
     x0, wide = animal.nose_x, animal.pose.mouth
@@ -548,7 +628,11 @@ def draw_open_mouth(animal: Animal, y0: float):
     )
 
 
-def draw_whisker_dots(animal: Animal, middle: float, ink):
+def draw_whisker_dots(
+    animal: Animal,
+    middle: float,  # of the pads, units below the middle of the head
+    ink,  # colour of the dots, (3, 1, 1)
+):
     "Three dots on either pad, where the whiskers grow."
     width, x0 = animal.breed.muzzle_w, animal.nose_x
     spots = [
@@ -570,7 +654,12 @@ def draw_whisker_dots(animal: Animal, middle: float, ink):
     )
 
 # %% ../../nbs/paperpets/head.ipynb #head-039
-def nose_distance(species: str, x0, y0, width, height, x, y):
+def nose_distance(
+    species: str,  # cat or dog
+    x0, y0,  # middle of the nose, units
+    width, height,  # half its size, units
+    x, y,  # arrays: places in the frame of the head, to the right and down, units
+):  # array: signed distance, negative inside, units
     "Distance to a nose: a rounded triangle for cats, a broad oval with a foot for dogs."
     if species == "cat":
         down = (y - y0) * (1 / height)

@@ -137,7 +137,9 @@ def light_up(
     return colour
 
 
-def flat_paint(colour):  # (3, 1, 1); returns a function of x, y, distance and fur
+def flat_paint(
+    colour,  # (3, 1, 1)
+):  # function (x, y, distance, fur) -> (3, H, W)
     "A paint of one colour."
 
     def paint(x, y, distance, fur):
@@ -162,19 +164,30 @@ def outline(
     return distance, coverage(distance, frame.scale / (soft * max(1.0, canvas.detail)))
 
 # %% ../../nbs/paperpets/light.ipynb #light-029
-def lay_part(canvas, frame, box, sdf,
-             paint,  # box in units; sdf(x, y) -> distance; paint(x, y, distance, fur) -> (3, H, W)
-             *, coat="short", centre=(0, 0), radial=True, wave=0.0,
-             off=0.0,  # the fur, see `fur_field`
-             rag=None, soft=None,
-             fade=None,  # the rim, see `outline`; fade(x, y) -> 0 where the part melts away
-             bevel=0.5, bump=None,
-             relief=1.0,  # the volume: width of rim; bump(x, y) -> height to add; of strands
-             shadow=0.30, reach=0.10,
-             gloss=0.0,  # strength and length (units) of the cast shadow; strength of the highlight
-             head=False,
-             fg=True,  # labels: part of the head; part of the animal, or of what hides it
-            ):
+def lay_part(
+    canvas,  # the picture, changed in place
+    frame,  # where the animal lies in it
+    box,  # (left, top, right, bottom) around the part, units
+    sdf,  # function (x, y) -> signed distance, units
+    paint,  # function (x, y, distance, fur) -> (3, H, W)
+    *,
+    coat="short",  # kind of hair, a key of `RAG`
+    centre=(0, 0),  # where strands start, units
+    radial=True,  # strands run away from the centre, or else downwards
+    wave=0.0,  # how curly, 0 to 1.5
+    off=0.0,  # where on the tile of noise to read, texels
+    rag=None,  # fraying of the rim, units, default the coat's
+    soft=None,  # softness of the rim, pixels, default the coat's
+    fade=None,  # function (x, y) -> 0 where the part melts away, 1 where it is opaque
+    bevel=0.5,  # width of the rounded rim, units
+    bump=None,  # function (x, y) -> height to add, units
+    relief=1.0,  # how far strands stand out, against what is usual for the coat
+    shadow=0.30,  # strength of the cast shadow, 0 for none
+    reach=0.10,  # how far the shadow falls, units
+    gloss=0.0,  # strength of the highlight
+    head=False,  # does it count as part of the head?
+    fg=True,  # does it count as part of the animal, or else of what hides it?
+):
     "Draw one part: shape, fur, shadow, volume, light, labels."
     if (window := frame.grid(canvas, box, 3 + reach * frame.scale)) is None:
         return

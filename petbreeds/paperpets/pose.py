@@ -65,11 +65,19 @@ class Pose:
 class MirroredFrame(Frame):
     "A frame whose x axis points to the left: what is drawn to the right appears on the left."
 
-    def to_px(self, x, y):
+    def to_px(
+        self,
+        x, y,  # a point of the frame: to the left and down, units
+    ):  # x, y in pixels
         "The pixel at which a point of the frame appears."
         return super().to_px(-x, y)
 
-    def grid(self, canvas, box, pad):
+    def grid(
+        self,
+        canvas,  # `Canvas`, or anything with a width and a height
+        box,  # (left, top, right, bottom) in units, x to the left
+        pad,  # pixels to add on every side
+    ):  # (two slices into the picture, float32 x, y in units), or None if nothing is in it
         "Like `Frame.grid`, with x to the left."
         found = super().grid(canvas, box, pad)
         return found and (found[0], -found[1], found[2])

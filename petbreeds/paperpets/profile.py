@@ -18,13 +18,18 @@ from .pose import Animal
 from .shapes import capsule, ellipse, hex_rgb, smooth_union
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-006
-def nose_tip(animal:Animal)->tuple:
-    "Where the nose ends, seen from the side: x, y in units."
+def nose_tip(
+    animal: Animal,
+) -> tuple:  # x, y in units
+    "Where the nose ends, seen from the side."
     breed = animal.breed
     return -(0.84 + 0.72 * breed.muzzle_len), (0.10 + 0.42
                                                * breed.nose_y) * breed.head_h + 0.4 * animal.nod
 
-def side_muzzle_distance(animal:Animal, x, y):
+def side_muzzle_distance(
+    animal: Animal,
+    x, y,  # arrays: places on a head that looks to the left, to the right and down, units
+):  # array: signed distance, negative inside, units
     "Distance to the muzzle seen from the side: bridge, pad with the jowl, and the lower jaw."
     breed, (tip_x, tip_y) = animal.breed, nose_tip(animal)
     size, jowl = breed.muzzle_w, breed.jowl
@@ -38,7 +43,10 @@ def side_muzzle_distance(animal:Animal, x, y):
     return smooth_union(smooth_union(bridge, pad, 0.10), jaw, 0.08)
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-007
-def side_skull_distance(animal: Animal, x, y):
+def side_skull_distance(
+    animal: Animal,
+    x, y,  # arrays: places on a head that looks to the left, to the right and down, units
+):  # array: signed distance, negative inside, units
     "Distance to the skull seen from the side, with the cheek and the nape."
     breed, hair = animal.breed, PUFF.get(animal.breed.coat, 0.0)
     skull = ellipse(x, y, 0.06, -0.06, 0.44 * breed.head_w + 0.44 + hair, breed.head_h + hair)
@@ -53,7 +61,10 @@ def side_skull_distance(animal: Animal, x, y):
     return smooth_union(skull, cheek, 0.22)
 
 
-def side_face(animal: Animal, x, y):
+def side_face(
+    animal: Animal,
+    x, y,  # arrays: places on a head that looks to the left, to the right and down, units
+):  # two arrays: across and down
     "Which point of the face a point of the side is: across 0 at front, 1 at the ear; down -1..1."
     breed = animal.breed
     return np.clip(breed.eye_x + (x + 0.48) * 0.72, 0.02, 1.15), y * (1 / breed.head_h)
@@ -159,7 +170,10 @@ def draw_side_nose(animal: Animal):
     )
 
 
-def draw_side_tongue(animal: Animal, x0: float, y0: float):
+def draw_side_tongue(
+    animal: Animal,
+    x0: float, y0: float,  # where the tongue leaves the mouth, units
+):
     "A tongue that hangs out of the side of the mouth."
     long = 0.12 + 0.32 * animal.pose.mouth
     lay_part(
@@ -186,7 +200,9 @@ def side_eye(animal: Animal) -> Eye:
     return Eye(1, -0.50, breed.eye_y * breed.head_h - 0.02, breed.eye_size * 0.74, height, slant)
 
 
-def side_ears(animal: Animal) -> list:
+def side_ears(
+    animal: Animal,
+) -> list:  # two of `Ear`
     "The far ear and the near one, as placed on a head that looks to the left."
     breed, ears = animal.breed, []
     for near, x in ((False, -0.06), (True, 0.24)):
@@ -215,7 +231,13 @@ def side_ears(animal: Animal) -> list:
     return ears
 
 # %% ../../nbs/paperpets/profile.ipynb #profile-014
-def lay_hair(animal: Animal, box, distance, tint: str, **style):
+def lay_hair(
+    animal: Animal,
+    box,  # (left, top, right, bottom) around the hair, units
+    distance,  # function (x, y) -> signed distance, units
+    tint: str,  # a key of the palette, a to d
+    **style,  # further keyword arguments of `lay_part`
+):
     "Lay down hair that grows over a head seen from the side, in a colour of the coat."
     lay_part(
         animal.canvas,

@@ -36,7 +36,10 @@ from .shapes import (Canvas, Frame, blend, capsule, colour_cast, ellipse,
 f32 = np.float32
 
 
-def pick_colour(rng, *colours: str):
+def pick_colour(
+    rng,  # numpy random Generator
+    *colours: str,  # to choose from, each "#rrggbb"
+):  # the colour, (3, 1, 1)
     "One of some colours."
     return hex_rgb(colours[int(rng.integers(len(colours)))])
 
@@ -48,14 +51,23 @@ class Place:
     x: np.ndarray  # to the right, 0..125
     y: np.ndarray  # down, same unit
     horizon: float  # y where ground meets wall or sky
-    rng: np.random.Generator
+    rng: np.random.Generator  # the picture's random numbers
     shift: list  # four offsets into the noise, texels
 
-    def fill(self, colour):
+    def fill(
+        self,
+        colour,  # (3, 1, 1)
+    ):  # float32, shape (3, H, W)
         "A layer of one colour."
         return np.broadcast_to(colour, (3,) + self.x.shape).astype(f32)
 
-    def cloud(self, size, i=0, kind="cloud", stretch=1.0):
+    def cloud(
+        self,
+        size,  # texels per unit of x
+        i=0,  # which offset into the noise, 0 to 3: another one, another cloud
+        kind="cloud",  # name of a noise tile
+        stretch=1.0,  # how much finer down than across
+    ):  # (H, W), standard deviation about 1
         "Noise over the picture; a larger `size` makes it finer."
         return sample_nearest(
             kind, self.x * size + self.shift[i], self.y * (size * stretch) + self.shift[(i + 1) % 4]
@@ -116,7 +128,10 @@ def paint_sofa(place: Place):
     return colour * (1 + place.cloud(4.0, kind="felt") * 0.035)
 
 
-def add_cushion(place: Place, colour):
+def add_cushion(
+    place: Place,
+    colour,  # (3, H, W) what is already painted, changed in place
+):
     "A loose cushion, leaning over."
     rng = place.rng
     x, angle = place.x - (15 + rng.random() * 95), rng.normal(0.4, 0.5)
@@ -192,7 +207,10 @@ PLACES = dict(
 )
 
 
-def double_size(image, height, width):
+def double_size(
+    image,  # (3, H, W)
+    height, width,  # px, at most twice those of the image
+):  # shape (3, height, width)
     "An image of twice the size, linear between its points, cut to the size wanted."
     for axis in (1, 2):
         image = np.moveaxis(image, axis, -1)
@@ -204,15 +222,23 @@ def double_size(image, height, width):
     return np.ascontiguousarray(image[:, :height, :width])
 
 
-def background(kind: str, width: int, height: int, rng, horizon: float):
-    "A background, shape (3, height, width); `horizon` is a share of the height."
+def background(
+    kind: str,  # a key of `PLACES`
+    width: int, height: int,  # of the picture, px
+    rng,  # numpy random Generator
+    horizon: float,  # where the ground begins, as a share of the height
+):  # float32, shape (3, height, width), about 0..1
+    "A background of one kind."
     rows, columns = height // 2 + 1, width // 2 + 1
     y, x = np.mgrid[0:rows, 0:columns].astype(f32) * (125.0 / columns)
     place = Place(x, y, horizon * rows * 125.0 / columns, rng, (rng.random(4) * TILE).tolist())
     return double_size(PLACES[kind][0](place), height, width)
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-014
-def set_apart(image, coat_colour):
+def set_apart(
+    image,  # the background, (3, H, W), 0..1
+    coat_colour,  # of most of the animal, (3, 1, 1)
+):  # the background, (3, H, W)
     "Brighten or dim a background that is about as bright as the animal's coat."
     coat, place = float(coat_colour.mean()), float(image.mean())
     if coat < 0.30 and place < 0.55:
@@ -222,7 +248,12 @@ def set_apart(image, coat_colour):
     return image
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-017
-def lay_grass(canvas, frame, rng, width, height):
+def lay_grass(
+    canvas: Canvas,
+    frame: Frame,
+    rng,  # numpy random Generator
+    width, height,  # of the picture, units
+):
     "Blades along the lower edge."
     base, seed = height - 0.25 - 0.5 * rng.random(), rng.random() * TILE
     green = pick_colour(rng, "#5f8a3a", "#7a9a3e", "#4f7a40")
@@ -235,7 +266,12 @@ def lay_grass(canvas, frame, rng, width, height):
              coat="medium", radial=False,
              centre=(0, 0), bevel=.15, rag=0, fg=False)
 
-def lay_ball(canvas, frame, rng, width, height):
+def lay_ball(
+    canvas: Canvas,
+    frame: Frame,
+    rng,  # numpy random Generator
+    width, height,  # of the picture, units
+):
     "A ball with a stripe."
     radius = 0.45 + 0.25 * rng.random()
     x0, y0 = rng.random() * width, height - radius * (0.4 + 0.5 * rng.random())
@@ -250,7 +286,12 @@ def lay_ball(canvas, frame, rng, width, height):
              paint, coat="none", bevel=radius, fg=False)
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-018
-def lay_blanket(canvas, frame, rng, width, height):
+def lay_blanket(
+    canvas: Canvas,
+    frame: Frame,
+    rng,  # numpy random Generator
+    width, height,  # of the picture, units
+):
     "The hem of a checked blanket."
     tint, line = flat_paint(pick_colour(rng, "#c96a5a", "#5a7fa8", "#d9b86a", "#7a9a7a",
                                         "#b88aa8")), hex_rgb("#f4eee2")
@@ -264,7 +305,12 @@ def lay_blanket(canvas, frame, rng, width, height):
              coat="none", bevel=.3, fg=False, reach=.16)
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-019
-def lay_hand(canvas, frame, rng, width, height):
+def lay_hand(
+    canvas: Canvas,
+    frame: Frame,
+    rng,  # numpy random Generator
+    width, height,  # of the picture, units
+):
     "A hand that reaches in from the left, with a sleeve."
     y0, tip = height * (0.62 + 0.25 * rng.random()), width * (0.22 + 0.12 * rng.random())
     skin = pick_colour(rng, "#e8b894", "#c48a62", "#8a5a3e", "#f0c8aa")
@@ -289,20 +335,32 @@ def lay_hand(canvas, frame, rng, width, height):
 IN_FRONT = dict(grass=lay_grass, ball=lay_ball, blanket=lay_blanket, hand=lay_hand)
 
 
-def hide_something(canvas: Canvas, kind: str, rng, scale: float):
+def hide_something(
+    canvas: Canvas,
+    kind: str,  # a key of `IN_FRONT`
+    rng,  # numpy random Generator
+    scale: float,  # px per unit
+):
     "Draw one thing before the animal; what it covers no longer counts as animal."
     canvas.rim = 0.0
     IN_FRONT[kind](canvas, Frame(0, 0, scale), rng, canvas.width / scale, canvas.height / scale)
     canvas.animal *= 1 - canvas.front
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-022
-def chance_for(name: str, number: int, seed: int) -> np.random.Generator:
+def chance_for(
+    name: str,  # the breed, or what else is thrown for
+    number: int,  # which picture of it
+    seed: int,  # of the set
+) -> np.random.Generator:  # the same numbers for the same arguments
     "The random numbers of one picture, the same in every process."
     digest = hashlib.blake2b(f"{name}/{number}/{seed}".encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
 
-def choose(rng, weights: dict):
+def choose(
+    rng,  # numpy random Generator
+    weights: dict,  # of any keys, each 0 or more
+):  # one of the keys
     "A key, with a chance in proportion to its value."
     edges = np.cumsum(list(weights.values()))
     return list(weights)[int(np.searchsorted(edges / edges[-1], rng.random()))]
@@ -312,7 +370,10 @@ SHOTS = dict(portrait=0.30, sit=0.22, stand=0.12, lie=0.10, profile=0.12, curled
 COLLARS = "#c8403c", "#3f78b8", "#4f8f5a", "#d98ab0", "#e0a030", "#3a3436", "#7a5aa0"
 
 
-def body_and_view(shot: str, rng) -> tuple:
+def body_and_view(
+    shot: str,  # a key of `SHOTS`
+    rng,  # numpy random Generator
+) -> tuple:  # one of `BODIES`, one of `VIEWS`
     "What the body does and how the head is seen, for a kind of shot."
     if shot == "profile":
         return choose(rng, dict(stand=0.45, sit_side=0.55)), "side"
@@ -321,7 +382,12 @@ def body_and_view(shot: str, rng) -> tuple:
     return {"portrait": "bust"}.get(shot, shot), "front"
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-025
-def random_pose(shot: str, breed: Breed, rng, wild: float = 1.0) -> Pose:
+def random_pose(
+    shot: str,  # a key of `SHOTS`
+    breed: Breed,
+    rng,  # numpy random Generator
+    wild: float = 1.0,  # how far heads turn: 0 not at all, 1 as usual
+) -> Pose:
     "A pose for a kind of shot; dogs of long muzzles turn their heads more, to show them better."
     body, view = body_and_view(shot, rng)
     spread = 0.28 + 0.12 * max(0.0, breed.muzzle_len - 0.5)
@@ -355,7 +421,12 @@ def random_pose(shot: str, breed: Breed, rng, wild: float = 1.0) -> Pose:
     return replace(pose, tilt=pose.tilt * 0.6) if shot == "profile" else pose
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-027
-def frame_shot(pose: Pose, breed: Breed, width: int, height: int, rng) -> tuple:
+def frame_shot(
+    pose: Pose,
+    breed: Breed,
+    width: int, height: int,  # of the picture, px
+    rng,  # numpy random Generator
+) -> tuple:  # x, y and scale
     "Where the middle of the head goes (px), and how many pixels make a unit."
     side, low = pose.side, 0.70 + 1.30 + 0.75 * breed.leg
     short = float(min(width * 0.80, height)) if width < height else float(height)
@@ -386,14 +457,20 @@ def frame_shot(pose: Pose, breed: Breed, width: int, height: int, rng) -> tuple:
     return width * 0.5 - side * scale * right, height * 0.5 - scale * up, scale
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-028
-def random_light(rng) -> tuple:
-    "A direction of light from above, as a unit vector (right, down, towards us)."
+def random_light(
+    rng,  # numpy random Generator
+) -> tuple:  # right, down, towards us; length 1
+    "A direction of light from above."
     angle, towards = rng.normal(-0.6, 0.8), 0.62 + 0.16 * rng.random()
     flat = math.sqrt(1 - towards * towards)
     return math.sin(angle) * flat, -abs(math.cos(angle)) * flat, towards
 
 
-def light_canvas(width: int, height: int, light: tuple, warmth: float = 0.0) -> Canvas:
+def light_canvas(
+    width: int, height: int,  # of the picture, px
+    light: tuple,  # direction towards the light: right, down, towards us; length 1
+    warmth: float = 0.0,  # above 0 redder, below 0 bluer; about -2..2
+) -> Canvas:
     "An empty canvas with its light: warm where it falls, cool in the shade."
     canvas = Canvas(width, height)
     canvas.detail, canvas.light = min(width, height) / 188.0, light
@@ -432,7 +509,13 @@ def draw_animal(animal: Animal):
     dict(front=draw_head, side=draw_side_head, back=draw_back_of_head)[animal.pose.view](animal)
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-032
-def draw_companion(canvas: Canvas, breed: Breed, front: Animal, rng, wild: float):
+def draw_companion(
+    canvas: Canvas,
+    breed: Breed,
+    front: Animal,  # the one in front, not drawn yet
+    rng,  # numpy random Generator
+    wild: float,  # how far individuals stray from the breed, 0 not at all
+):
     "Draw another animal of the breed behind the place of the one in front."
     scale, away = (
         front.head_frame.scale * (0.62 + 0.14 * rng.random()),
@@ -456,7 +539,9 @@ def draw_companion(canvas: Canvas, breed: Breed, front: Animal, rng, wild: float
     canvas.animal[:], canvas.head[:] = 0, 0
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-034
-def blur(image):
+def blur(
+    image,  # (3, H, W)
+):  # of the same shape
     "Average each pixel with its neighbours, across and down."
     for axis in (1, 2):
         edge = [(0, 0)] * 3
@@ -468,7 +553,10 @@ def blur(image):
     return image
 
 
-def expose(image, rng):
+def expose(
+    image,  # (3, H, W), about 0..1
+    rng,  # numpy random Generator
+):  # of the same shape
     "Blur, exposure, colour cast, dark corners and grain, by chance."
     _, height, width = image.shape
     if rng.random() < 0.15:
@@ -481,8 +569,10 @@ def expose(image, rng):
     return image + np.resize(np.roll(noise_tiles()["grain"], offset), (height, width)) * strength
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-035
-def develop(image):
-    "Roll off the highlights and turn light into bytes, shape (height, width, 3)."
+def develop(
+    image,  # (3, height, width), about 0..1
+):  # uint8, shape (height, width, 3)
+    "Roll off the highlights and turn light into bytes."
     over = np.maximum(image - 0.80, 0)
     image = image - over + 0.20 * (1 - np.exp(over * -5))
     return np.ascontiguousarray(
@@ -501,7 +591,10 @@ class Picture:
     breed: str = ""  # the name of the breed
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-038
-def trimap_of(cover, width: int):
+def trimap_of(
+    cover,  # (H, W), how much of each pixel the animal covers, 0..1
+    width: int,  # of the border, px to either side
+):  # uint8, shape (H, W)
     "1 where the animal covers over half a pixel, 2 elsewhere, 3 within `width` px of the border."
     inside = cover > 0.5
     edge = np.zeros_like(inside)
@@ -513,7 +606,9 @@ def trimap_of(cover, width: int):
     return np.where(edge, 3, np.where(inside, 1, 2)).astype(np.uint8)
 
 
-def box_of(cover) -> tuple:
+def box_of(
+    cover,  # (H, W), how much of each pixel is covered, 0..1
+) -> tuple:  # left, top, right, bottom, px; right and bottom exclusive
     "The box around what covers more than half of a pixel; the whole picture if there is nothing."
     height, width = cover.shape
     rows, columns = np.flatnonzero((cover > 0.5).any(1)), np.flatnonzero((cover > 0.5).any(0))
@@ -536,7 +631,9 @@ SIZES = {
 }
 
 
-def breed_named(name: str) -> Breed:
+def breed_named(
+    name: str,  # one of the 37
+) -> Breed:
     "The breed of that name; a ValueError that names the closest ones if there is none."
     if name in BREEDS:
         return BREEDS[name]
@@ -560,7 +657,10 @@ class Changes:
     ears: str = ""  # the breed whose ears it gets
     coat: str = ""  # the breed whose colours and marks it gets
 
-    def of_genes(self, breed: Breed) -> Breed:
+    def of_genes(
+        self,
+        breed: Breed,  # the one that is drawn
+    ) -> Breed:
         "The breed with the ears and the coat of others; ValueError for an unknown one."
         if self.ears:
             donor = breed_named(self.ears)
@@ -571,7 +671,12 @@ class Changes:
                             **{gene: getattr(donor, gene) for gene in COAT_GENES})
         return breed
 
-    def dice(self, name: str, number: int, seed: int) -> dict:
+    def dice(
+        self,
+        name: str,  # the breed
+        number: int,  # which picture of it
+        seed: int,  # of the set
+    ) -> dict:  # light, pose, background, as far as asked for: numpy random Generators
         "Random numbers for each part that is drawn anew."
         asked = {part: getattr(self, part) for part in ("light", "pose", "background")}
         return {part: chance_for(f"{part} {other} of {name}", number, seed)
@@ -582,13 +687,22 @@ UNCHANGED = Changes()
 
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-062
-def throw(rng, other, make):
+def throw(
+    rng,  # the picture's own random Generator
+    other,  # another one, or None
+    make,  # function of a Generator
+):  # what `make` returns
     "What `make` makes of other dice if there are any; the picture's own are thrown all the same."
     usual = make(rng)
     return usual if other is None else make(other)
 
 
-def draw_place(width: int, height: int, rng, horizon: float, other=None):
+def draw_place(
+    width: int, height: int,  # of the picture, px
+    rng,  # numpy random Generator
+    horizon: float,  # where the ground begins, as a share of the height
+    other=None,  # random Generator for a place of another kind; None: the usual one
+):  # float32, shape (3, height, width)
     "A background; with other dice one of another kind."
     often = {kind: often for kind, (_, often) in PLACES.items()}
     usual = choose(rng, often)
@@ -600,8 +714,12 @@ def draw_place(width: int, height: int, rng, horizon: float, other=None):
 
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-041
-def draw_neutral(breed: Breed, width: int, height: int, rng) -> tuple:
-    "The average of a breed, sitting in a studio: its canvas with the animal on it."
+def draw_neutral(
+    breed: Breed,
+    width: int, height: int,  # of the picture, px
+    rng,  # numpy random Generator
+) -> Canvas:  # with the animal on it
+    "The average of a breed, sitting in a studio."
     canvas, scale = (
         light_canvas(width, height, (-0.45, -0.55, 0.70)),
         min(height / 5.35, width / 4.6),
@@ -614,8 +732,14 @@ def draw_neutral(breed: Breed, width: int, height: int, rng) -> tuple:
     return canvas
 
 # %% ../../nbs/paperpets/scene.ipynb #scene-042
-def draw_scene(breed: Breed, width: int, height: int, rng, wild: float, anew: dict) -> Canvas:
-    "An individual somewhere, doing something: the canvas with all of it."
+def draw_scene(
+    breed: Breed,
+    width: int, height: int,  # of the picture, px
+    rng,  # numpy random Generator
+    wild: float,  # how far individuals stray from the breed, 0 not at all
+    anew: dict,  # random Generators for what is drawn anew, see `Changes.dice`
+) -> Canvas:  # with all of it
+    "An individual somewhere, doing something."
     own, shot = individual(breed, rng, wild), choose(rng, SHOTS)
     pose, coat = random_pose(shot, own, rng, wild), Coat(own, rng, wild)
     x, y, scale = frame_shot(pose, own, width, height, rng)

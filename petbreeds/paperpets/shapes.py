@@ -107,7 +107,10 @@ class Frame:
         self.cx, self.cy, self.scale = float(cx), float(cy), float(scale)
         self.cos, self.sin = math.cos(angle), math.sin(angle)
 
-    def to_px(self, x, y):  # units; returns (x, y) in pixels
+    def to_px(
+        self,
+        x, y,  # a point of the animal: to the right and down, units
+    ):  # x, y in pixels
         "Where a point of the animal lies in the picture."
         return (
             self.cx + self.scale * (x * self.cos - y * self.sin),

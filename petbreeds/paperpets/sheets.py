@@ -48,7 +48,7 @@ def contact_sheet(
     gap: int = 8,  # between pictures and around them, px
     text: int = 14,  # height of the captions, px
     fine: bool = False,  # with 64 levels of red, green and blue, or with 256 colours in all?
-) -> Image.Image:
+) -> Image.Image:  # the sheet
     "Pictures in rows with their names below. ValueError if there are none, or not a name for each."
     if not pictures or len(pictures) != len(names):
         raise ValueError(
@@ -86,7 +86,7 @@ def breeds_sheet(
     height: int = 212,  # of a picture, px
     columns: int = 8,  # pictures in a full row
     fine: bool = True,  # see `contact_sheet`
-) -> Image.Image:
+) -> Image.Image:  # the sheet
     "All breeds in the same calm pose: `images/paperpets.png`."
     return contact_sheet(
         [draw_pet(name, 0, size=(width, height), neutral=True).rgb for name in BREEDS],
@@ -101,7 +101,7 @@ def individuals_sheet(
     numbers=range(1, 13),  # which pictures of it
     seed: int = 22,  # of which set; in this one they do all there is to do
     size: tuple = (250, 188),  # width and height, px
-) -> Image.Image:
+) -> Image.Image:  # the sheet
     "Individuals of one breed, as the set shows them: `images/individuals.png`."
     numbers = list(numbers)
     return contact_sheet(

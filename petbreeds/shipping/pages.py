@@ -122,14 +122,14 @@ def _percent(value):
 
 def how_sure(metrics: dict,  # of run.json
              part: str = "test",  # 'test' or 'validation'
-             ) -> str:
+             ) -> str:  # part of a sentence
     "On how many pictures an error rate rests, and between which rates the true one may lie."
     low, high = metrics["interval"]
     return f"on {metrics['n']} {part} pictures (95 % interval {low:.1%} to {high:.1%})"
 
 
 def summary(about: dict,  # content of run.json
-            ) -> str:
+            ) -> str:  # without a full stop
     "The result in one line: error rate, number of test pictures, interval."
     return f"error rate {about['metrics']['error_rate']:.1%} {how_sure(about['metrics'])}"
 

@@ -77,7 +77,7 @@ def _json_in(path):
 
 
 def is_run(folder: Path,  # any folder
-           ) -> bool:
+           ) -> bool:  # False, too, if nothing can be read
     "Whether `folder` holds a run, complete or not, of this format or an older one."
     try:
         about = _json_in(Path(folder) / ABOUT)
@@ -108,6 +108,20 @@ def check_folder(folder: str | Path,  # for a new run
                        "or --resume if it was interrupted")
 
 # %% ../../nbs/shipping/runs.ipynb #2a69b19c
+_held = set()  # handles of the locks that this process has
+
+
+def _let_go():
+    "In a process that opens pictures: close its copies, or a lock would outlive a killed training."
+    for handle in _held:
+        os.close(handle)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
 @contextmanager
 def locked(folder: Path,  # of a run
            ):
@@ -116,13 +130,14 @@ def locked(folder: Path,  # of a run
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
+    _held.add(handle)
     try:
         _lock(handle, folder)
         yield
     finally:
-        with suppress(OSError):  # closing is not enough: worker processes have copies of the handle
-            fcntl.flock(handle, fcntl.LOCK_UN)
-        os.close(handle)
+        if handle in _held:  # a child that comes by here has let go already
+            _held.remove(handle)
+            os.close(handle)
 
 
 def _lock(handle, folder):
@@ -272,7 +287,7 @@ NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's words: controls, halves of chara
 
 
 def is_word(value,  # anything
-           ) -> bool:
+           ) -> bool:  # False for what is no text
     "Whether it can be the name of a class: text in one line, 1 to 100 characters."
     if not (isinstance(value, str) and 0 < len(value) <= 100):
         return False
@@ -320,7 +335,7 @@ def finite(value,  # a number
 
 
 def as_json(about,  # content of run.json
-           ) -> str:
+           ) -> str:  # ends in a new line
     "JSON with an indent, but a list of numbers on one line."
     text = json.dumps(finite(about), indent=1, ensure_ascii=False, allow_nan=False)
 
@@ -555,7 +570,7 @@ class Run:
         return profile_of(self.about)
 
     @property
-    def vocabulary(self) -> list[str]:
+    def vocabulary(self) -> list[str]:  # n_classes names
         "Its breeds, in the order of its activations."
         return self.about["vocabulary"]
 
@@ -590,7 +605,7 @@ def load_run(folder: str | Path,  # of a run
 
 # %% ../../nbs/shipping/runs.ipynb #a6c8e442
 def metrics_of(results,  # of one part
-              ) -> dict:
+              ) -> dict:  # error_rate, n, wrong, interval, loss
     "Error rate, counts, interval and mean loss, as run.json holds them."
     return {"error_rate": results.error_rate, "n": results.n, "wrong": results.wrong,
             "interval": [round(float(end), 6) for end in results.interval],

@@ -24,7 +24,7 @@ from .pages import report
 from .runs import (
     CHECKPOINT, Run, RunError, begin_run, claimed, describe, epochs_of, finish_run, locked,
     next_folder, profile_of, read_run, sweep, write_about)
-from ..transfer import BatchNormAtRest, balanced_loss, fit_head
+from ..transfer import BatchNormAtRest, balanced_loss, body_features, fit_head
 from ..transfer.folds import cross_validated
 
 # %% ../../nbs/shipping/training.ipynb #a8b30218
@@ -43,7 +43,7 @@ class Options:
     seed: int = 42  # of weights, split, order and augmentation
 
     @property
-    def source(self) -> str:
+    def source(self) -> str:  # 'paper', 'oxford' or a folder
         "What to ask `get_pets` for."
         if self.data is not None:
             return str(self.data)
@@ -56,7 +56,9 @@ class Options:
             profile_for(named), arch=self.arch, from_scratch=self.from_scratch, size=self.size,
             bs=self.bs, epochs=self.epochs, balance=self.balance, lr=self.lr)
 
-    def name(self, profile: Profile) -> str:
+    def name(self,
+             profile: Profile,  # what follows from the options
+             ) -> str:  # such as paper-papernet
         "What a run is called if nobody names it: its data and its network."
         data = Path(self.source).absolute().name
         return f"{data}-{profile.arch}" if data else profile.arch
@@ -77,12 +79,13 @@ def first_stage(learn,  # of `pet_learner`, as it was made
     if not schedule.head_epochs:
         return [], {}
     found = {}
+    train = body_features(learn, schedule.views, cbs=cbs)
     if not len(learn.dls.valid_ds):
-        wrong, n = cross_validated(learn, schedule.views, schedule.head_epochs)
+        wrong, n = cross_validated(learn, train, schedule.head_epochs)
         if n:
             found["cross_validation"] = {"error_rate": wrong / n, "n": n, "wrong": wrong,
                                          "interval": list(share_interval(wrong, n)), "loss": None}
-    head = fit_head(learn, schedule.views, schedule.head_epochs, cbs=cbs)
+    head = fit_head(learn, epochs=schedule.head_epochs, train=train, cbs=cbs)
     return _head_rows(head), found
 
 # %% ../../nbs/shipping/training.ipynb #0c71173c

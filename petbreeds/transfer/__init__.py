@@ -55,13 +55,15 @@ def fit_head(
     views: int = 1,  # random ones of each training picture
     epochs: int = 30,  # passes over the features
     lr: float = 5e-3,  # the highest learning rate of one cycle
+    train: Features | None = None,  # `body_features(learn, views)`, if already at hand
     cbs=(),  # fastai callbacks; see also `body_features`
 ) -> Learner:  # of the head, with the history of its epochs
     "Train `learn.model[1]` on features; TransferError if something does not fit."
     if has_random_body(learn):
         _log.warning("the body has random weights, so its features mean little: "
                      "start from pretrained weights, or train all layers")
-    train = body_features(learn, views, cbs=cbs)
+    if train is None:
+        train = body_features(learn, views, cbs=cbs)
     judged = len(learn.dls.valid_ds) > 0
     valid = body_features(learn, part="valid", cbs=cbs) if judged else None
     head = head_learner(learn, train, valid)
@@ -83,7 +85,7 @@ def balanced_loss(
     labels,  # shape (n,): numbers of the classes of the training pictures
     n_classes: int,  # among them those without a picture
     device="cpu",  # where the loss is computed
-) -> CrossEntropyLossFlat:
+) -> CrossEntropyLossFlat:  # with a weight for each class
     "Cross-entropy in which every class weighs the same, however few its pictures are."
     counts = torch.bincount(torch.as_tensor(labels), minlength=n_classes).clamp(min=1)
     weights = len(labels) / (n_classes * counts.float())

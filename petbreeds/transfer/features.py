@@ -102,7 +102,7 @@ def check_memory(n: int,  # rows
 
 # %% ../../nbs/transfer/features.ipynb #2e75314e
 def is_ours(dls: DataLoaders,  # any
-           ) -> bool:
+           ) -> bool:  # False is safe: fastai then makes the pictures
     "Whether `pet_dls` made these loaders, and their pictures can be made here as they make them."
     if not hasattr(dls, "table") or (dls.profile.item_size >= 2 * dls.profile.size):
         return False  # from there on, fastai shrinks in two steps
@@ -145,7 +145,8 @@ def random_batches(dls: DataLoaders,  # of `pet_dls`, with the network's Normali
                   ):  # yields functions that make (pictures, labels), view by view, row by row
     "Random views of the training pictures, ready for the body."
     def view_of(row, view):
-        name = f"images/{row.path.name}"  # wherever it lies: in any layout the same
+        # Wherever it lies: a move into another layout changes no view.
+        name = f"images/{row.path.name}"
         return random_view(row.path, dls.profile.size, view_rng(seed, name, view))
     rows = list(dls.train_ds.items.itertuples())
     return _batches(dls, [(row, view) for view in range(views) for row in rows], view_of, bs)
@@ -178,7 +179,7 @@ def own_batches(dls: DataLoaders,  # any
 
 # %% ../../nbs/transfer/features.ipynb #42647e10
 def seed_of(learn: Learner,  # any
-            ) -> int:
+            ) -> int:  # 0 or more
     "The seed of a learner's epochs, else of its loaders; 0 if neither has one."
     repeatable = getattr(learn, "repeatable_epochs", None)
     return getattr(repeatable, "seed", getattr(learn.dls, "seed", 0))
@@ -230,7 +231,7 @@ def told(looks,  # (features, labels) of each mini-batch
 
 # %% ../../nbs/transfer/features.ipynb #c54ce5c3
 def has_random_body(learn: Learner,  # of `pet_learner` or `vision_learner`
-                    ) -> bool:
+                    ) -> bool:  # False where it has no batch normalisation
     "Whether the body has never seen a picture: its batch normalisation still has no statistics."
     norms = [layer for layer in parts_of(learn.model).body.modules()
              if isinstance(layer, nn.BatchNorm2d)]
@@ -241,11 +242,18 @@ class FeatureLoader(DataLoader):
     "Mini-batches of features, in a new order each epoch where they are shuffled."
     n_inp = 1  # of what a mini-batch holds, the first goes into the network
 
-    def __init__(self, dataset=None, bs=32, shuffle=False, drop_last=False, device=None, **kwargs):
+    def __init__(self,
+                 dataset=None,  # `Features`
+                 bs=32,  # rows in a mini-batch
+                 shuffle=False,  # a new order each epoch?
+                 drop_last=False,  # leave out a mini-batch that is not full?
+                 device=None,  # where mini-batches go; None: they stay where they are
+                 **kwargs):  # what else fastai passes to a loader; not used
         super().__init__(dataset, bs=bs, shuffle=shuffle, drop_last=drop_last, device=device,
                          n=len(dataset.y), num_workers=0)
 
-    def create_batches(self, samples):
+    def create_batches(self,
+                       samples):  # numbers of rows, in the order of the epoch; yields (x, y)
         "Rows of features and their labels, one mini-batch at a time."
         for chosen in chunked(samples, self.bs, drop_last=self.drop_last):
             yield self.dataset.x[chosen], self.dataset.y[chosen]

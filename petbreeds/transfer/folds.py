@@ -38,19 +38,19 @@ def folds_of(labels,  # shape (n,), numbers of the classes
 
 # %% ../../nbs/transfer/folds.ipynb #f810e01c
 def cross_validated(learn: Learner,  # whose head has not been fitted yet; it stays as it is
-                    views: int = 1,  # as for `fit_head`
+                    train: Features,  # `body_features(learn, views)`
                     epochs: int = 30,  # as for `fit_head`
                     lr: float = 5e-3,  # as for `fit_head`
                    ) -> tuple[int, int]:  # misclassified, and judged training pictures
     "Fit copies of the head on all folds but one, and judge them on that one, in turn."
-    seen = body_features(learn, views)
     still = body_features(learn, views=None)
     folds = folds_of(still.y, seed_of(learn))
+    views = len(train.y) // len(still.y)
     wrong = 0
     for fold in set(folds) - {-1}:
         held_back = torch.from_numpy(folds == fold)
         others = ~held_back.repeat(views)
-        head = head_learner(learn, Features(seen.x[others], seen.y[others]),
+        head = head_learner(learn, Features(train.x[others], train.y[others]),
                             rest=deepcopy(parts_of(learn.model).rest))
         with head.no_bar(), head.no_logging(), one_thread():
             head.fit_one_cycle(epochs, lr)

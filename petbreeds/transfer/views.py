@@ -85,7 +85,7 @@ def still_view(path: str | Path,  # of a picture
 def view_rng(seed: int,  # of the run
              file: str,  # name of the picture
              view: int,  # number of the view, from 0
-            ) -> np.random.Generator:
+            ) -> np.random.Generator:  # the same for the same arguments
     "The random numbers of one view of one picture."
     return np.random.default_rng([seed, zlib.crc32(os.fsencode(file)), view])
 
@@ -94,7 +94,7 @@ MOST_THREADS = 16
 AHEAD = 3  # jobs for each thread that are under way or waiting, at most
 
 
-def n_threads() -> int:
+def n_threads() -> int:  # 1 to `MOST_THREADS`
     "How many threads look at pictures: as many as torch has, up to a limit."
     return min(MOST_THREADS, torch.get_num_threads())
 

@@ -151,6 +151,13 @@ def test_check_is_folded_by_itself():
     assert shown == [(None, []), ("The check · 2 lines", []), ("Imports and settings · 1 line", [])]
 
 
+def test_a_cell_of_private_names_is_folded_unless_its_author_shows_it():
+    hidden, shown = code("def _valley(): ..."), code("def _valley(): ...")
+    shown["metadata"] = {"tags": ["show-input"]}
+    assert notebook_source.fold_of(hidden) == ("How it is done", ["_valley"])
+    assert notebook_source.fold_of(shown) is None
+
+
 def test_build_fails_and_says_where(tmp_path):
     "Through Sphinx: an error output, a broken reference and a missing chapter, each by notebook and cell."
     nbs = tmp_path / "nbs"
@@ -222,12 +229,58 @@ def test_entry_of_a_class_and_of_constants():
     assert (best.name, rate.name) == ("BEST", "RATE")
 
 
+def test_entry_of_a_command_of_the_shell():
+    "typer's `Annotated` says what an option means, in the signature or under a name of an earlier cell."
+    short = api.short_types('_Rate = Annotated[float, typer.Option(help="The learning rate.")]')
+    (train,) = api.entries_in(
+        '@app.command("fit")\ndef train(lr: _Rate = 1, bs: Annotated[int, Option(help="How many.")] = 2):\n    ...',
+        short,
+    )
+    assert [p.meaning for p in train.parameters] == ["The learning rate.", "How many."] and train.word == "fit"
+
+
+def test_comment_explains_all_parameters_on_its_line():
+    (line,) = api.entries_in("def line(\n    x, y,  # a place, px\n    to=None,\n):  # its length\n    return x")
+    assert [(p.name, p.meaning) for p in line.parameters] == [("x", "a place, px"), ("y", "a place, px"), ("to", "")]
+    assert api.blanks(line) == ["to"]
+    (line,) = api.entries_in("def line(x, y):  # a place, px\n    return x")
+    assert api.blanks(line) == ["x"]
+
+
+def test_example_is_a_call_in_a_lesson_then_a_use(tmp_path):
+    first = [text("# First"), code("#| default_exp first"),
+             code("#| export\ndef grow(x): ...\n\n\ndef sow(): ...\n\n\ndef dig(): ..."),
+             code("#| export\n@mark('red')\ndef paint(): ...\n\n\n@app.command()\ndef reap() -> Crop: ..."),
+             code("#| export\nclass Crop:\n    'What is reaped.'"),
+             code("#| export\ndef uses_dig(): return dig()"),
+             code("grow(1)"), code("grow(2)", {"output_type": "stream", "text": "3"}),
+             code("#| slow\npaint()"), code("colour(['red'])"), code("test_eq(names, ['reap'])"), code("shell('reap')")]
+    second = [text("# Second"), code("from petbreeds.first import sow"), code("\n" * 12 + "sow()\n" + "y = 1\n" * 12)]
+    third = [text("# Third"), code("sow(3)")]  # not imported: its own
+    for name, cells in {"first": first, "second": second, "third": third}.items():
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    reference = api.read(tmp_path)
+    examples = {entry.name: entry.example for entry in reference.entries}
+    assert examples["grow"] == "```python\ngrow(2)\n```\n\n```text\n3\n```"
+    assert examples["sow"] == "```python\nsow()\n```"
+    assert examples["paint"] == "```python\ncolour(['red'])\n```"
+    assert examples["reap"] == examples["Crop"] == "```python\nshell('reap')\n```"
+    assert examples["dig"] == ""
+    assert "Used by `uses_dig`." in api.module_page(reference, "petbreeds.first")
+
+
 def test_entry_of_a_named_tuple():
     (pair,) = api.entries_in('class Pair(NamedTuple):\n    "Two."\n    only_a: int  # right in a alone\n    p: float')
     assert [(p.name, p.type, p.meaning) for p in pair.parameters] == [
         ("only_a", "int", "right in a alone"),
         ("p", "float", ""),
     ]
+
+
+def test_output_that_shows_nothing_is_left_out():
+    line = {"output_type": "stream", "name": "stdout", "text": ["\n"]}
+    said = {"output_type": "stream", "name": "stdout", "text": ["loss\n"]}
+    assert notebook_source.code_cell(code("print()", line, said), "")["outputs"] == [said]
 
 
 def test_caption_is_the_paragraph_in_italics_below():

@@ -136,7 +136,7 @@ def test_reference_says_what_each_name_is(parsed):
     reference = api.read(NBS)
     constants = [entry for entry in reference.entries if entry.kind == "data"]
     assert len(constants) > 100 and all(entry.value for entry in constants)
-    assert sum(bool(entry.example) for entry in reference.entries) > 150
+    assert sum(bool(entry.example) for entry in reference.entries) > 250
     assert sum(bool(entry.raises) for entry in reference.entries) > 50
     for module in reference.modules():
         found = parsed[f"api/{module}.html"].references

@@ -1,6 +1,6 @@
-"""The browser of these tests: a Chromium that is there, or one installed by running this file.
+"""The browser that prints the site and tests it: a Chromium that is there, or one installed by running this file.
 
-    python tests/site/chromium.py      Debian's chromium where apt-get may install it, else Playwright's own
+    python docs/chromium.py      Debian's chromium where apt-get may install it, else Playwright's own
 """
 import os
 import shutil
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-MISSING = ("no Chromium for the tests of the site: on Debian 'sudo apt-get install chromium', elsewhere "
+MISSING = ("no Chromium to print or test the site with: on Debian 'sudo apt-get install chromium', elsewhere "
            "'.venv/bin/playwright install --with-deps chromium', or set CHROMIUM to the path of a Chromium or Chrome")
 # Nothing but this machine can be reached, and Chromium asks for nothing by itself.
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -48,7 +48,8 @@ if __name__ == "__main__":
         install()
     if not driver_starts():
         sys.exit(
-            "Playwright does not start, and the tests of the site need it: on Debian 'sudo apt-get install libatomic1'"
+            "Playwright does not start, and the site is printed and tested with it: on Debian 'sudo apt-get install "
+            "libatomic1'"
         )
     if not find():
         sys.exit(MISSING)
