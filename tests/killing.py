@@ -55,10 +55,16 @@ class Process:
         return None
 
     def kill(self):
-        "As kill -9 does, its workers too; its status."
+        "As kill -9 does, its workers too; its status, once all are gone."
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        end = time.monotonic() + 20  # on a busy machine a killed process needs a while to die
+        with contextlib.suppress(ProcessLookupError):
+            while time.monotonic() < end:
+                os.killpg(self.pid, 0)
+                time.sleep(0.005)
+        return status
 
     @property
     def said(self):
