@@ -146,7 +146,7 @@ TABLES = {  # name of the file: its table; cross_entropy.py writes its own
                           + "an error that is not one line, a picture passed over in silence.", row_of_odd_things),
     "kills": Table("Kills and full disks", {"command": "name", "undisturbed (s)": "undisturbed_seconds",
                                             "accidents": "accidents", "what they did": "outcomes", "wrong": "wrong"},
-                   "{kills} kills and {disks} full disks over all commands, seed {seeds[0]}. \"limit\": no file could "
+                   "{kills} kills and {disks} disks over all commands, seed {seeds[0]}. \"limit\": no file could "
                    "grow beyond a random size; \"disk\": a memory disk of a random size. Wrong would be a restart that "
                    "ends in another result, something finished that is lost, a full disk without a line about it.",
                    rows_of_commands),
