@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
@@ -40,7 +41,7 @@ from petbreeds.paperpets import make_paperpets
 from petbreeds.shipping import (
     ABOUT, CHECKPOINT, HISTORY, MODEL, REPORT, Options, Prediction, RunError, check_folder, describe, load_run, predict,
     read_history, read_run, report, resume_run, save_run, train_pets, write_answers)
-from petbreeds.shipping.runs import _RESULTS, _SETTINGS, claimed, next_folder
+from petbreeds.shipping.runs import _RESULTS, _SETTINGS, claimed, locked, next_folder
 from petbreeds.transfer import fit_head
 
 SMALL = dict(arch="lcnet_050", from_scratch=True, size=48, bs=8, epochs=2)
@@ -436,6 +437,30 @@ def test_a_folder_in_use_is_refused_and_not_touched(pets, tmp_path):
     with claimed(tmp_path / "new"):
         assert "in use" in refusal(lambda: train(pets, tmp_path / "new"))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_lock_ends_with_the_training_though_its_workers_live_on(tmp_path):
+    "kill -9 reaches one process; those that open pictures for it notice some seconds later."
+    said, tell = os.pipe()
+    training = os.fork()
+    if training == 0:
+        with locked(tmp_path):
+            worker = os.fork()
+            if worker:
+                os.write(tell, str(worker).encode())
+            time.sleep(60)
+            os._exit(0)
+    worker = int(os.read(said, 20))
+    with pytest.raises(RunError, match="in use by another training"), locked(tmp_path):
+        pass
+    os.kill(training, signal.SIGKILL)
+    os.waitpid(training, 0)
+    try:
+        os.kill(worker, 0)  # it is there
+        with locked(tmp_path):
+            pass
+    finally:
+        os.kill(worker, signal.SIGKILL)
 
 
 def test_what_a_killed_start_left_is_no_obstacle(pets, tmp_path):

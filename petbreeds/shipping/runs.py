@@ -108,6 +108,20 @@ def check_folder(folder: str | Path,  # for a new run
                        "or --resume if it was interrupted")
 
 # %% ../../nbs/shipping/runs.ipynb #2a69b19c
+_held = set()  # handles of the locks that this process has
+
+
+def _let_go():
+    "In a process that opens pictures: close its copies, or a lock would outlive a killed training."
+    for handle in _held:
+        os.close(handle)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
 @contextmanager
 def locked(folder: Path,  # of a run
            ):
@@ -116,13 +130,14 @@ def locked(folder: Path,  # of a run
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
+    _held.add(handle)
     try:
         _lock(handle, folder)
         yield
     finally:
-        with suppress(OSError):  # closing is not enough: worker processes have copies of the handle
-            fcntl.flock(handle, fcntl.LOCK_UN)
-        os.close(handle)
+        if handle in _held:  # a child that comes by here has let go already
+            _held.remove(handle)
+            os.close(handle)
 
 
 def _lock(handle, folder):
