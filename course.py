@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parent
 NBS, OUT = ROOT / "nbs", ROOT / "_course"
 BIN = Path(sys.executable).parent  # the commands of this environment
 RUN = OUT / "run"  # what training writes: model, metrics, report
+AT_ONCE = min(2, os.cpu_count() or 1)  # chapters; each has its share of the cores
 
 # All notebooks, in the order in which they may import one another: each only what stands above it. A new one is
 # added here. A name with a folder is a room; a chapter stands after the rooms that it imports and before those that
@@ -110,14 +112,15 @@ def keys():
     return found
 
 
-def execute(nb, dest):
-    "Run a notebook in its own folder and write it with its outputs to `dest`; raises at the first failing cell."
+def execute(nb, dest, env=None):
+    """Run a notebook in its own folder, with other environment variables if `env` is given, and write it with its
+    outputs to `dest`; raises at the first failing cell."""
     book = nbformat.read(nb, 4)
     os.environ["TQDM_DISABLE"] = "1"  # outputs that are stored hold no bars
     try:
         NotebookClient(book, timeout=1800, kernel_name="python3", record_timing=False,
                        extra_arguments=["--log-level=ERROR"],
-                       resources={"metadata": {"path": str(nb.parent)}}).execute()
+                       resources={"metadata": {"path": str(nb.parent)}}).execute(**({"env": env} if env else {}))
     finally:
         dest.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(book, dest)
@@ -143,19 +146,33 @@ class State:
         self.file.write_text(json.dumps(self.done, indent=1))
 
 
-def run_chapter(name, key, state) -> bool:
-    "Execute a chapter unless nothing changed; False where a cell fails."
-    dest, start = OUT / f"{name}.ipynb", time.time()
-    if state.is_done(name, key, dest):
-        print("unchanged", flush=True)
-        return True
+def run_chapter(name) -> float:
+    "Execute a chapter on its share of the cores; returns how many seconds that took."
+    start, threads = time.time(), max(1, (os.cpu_count() or 1) // AT_ONCE)
+    execute(NBS / f"{name}.ipynb", OUT / f"{name}.ipynb", {"OMP_NUM_THREADS": str(threads), **os.environ})
+    return time.time() - start
+
+
+def run_chapters(chapters, wanted, state) -> bool:
+    "Execute the chapters that changed since the last time, some at once; False where a cell fails."
+    changed = [name for name in chapters if not state.is_done(name, wanted[name], OUT / f"{name}.ipynb")]
+    pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        execute(NBS / f"{name}.ipynb", dest)
+        running = {name: pool.submit(run_chapter, name) for name in changed}
+        for i, name in enumerate(chapters, 1):
+            print(f"[{i:2}/{len(chapters) + 1}] {name:24}", end="", flush=True)
+            if name in running:
+                seconds = running[name].result()
+                state.remember(name, wanted[name])
+            print(f"{seconds:4.0f} s" if name in running else "unchanged", flush=True)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
-        print(f"failed\n{e}\nThe chapter as far as it came: {dest.relative_to(ROOT)}")
+        print(f"failed\n{e}\nThe chapter as far as it came: {(OUT / f'{name}.ipynb').relative_to(ROOT)}")
         return False
-    state.remember(name, key)
-    print(f"{time.time() - start:4.0f} s", flush=True)
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+        os._exit(130)  # without waiting for the chapters that run: their kernels end with this process
+    finally:
+        pool.shutdown(cancel_futures=True)
     return True
 
 
@@ -180,10 +197,8 @@ def run_all():
     wanted, state, start = keys(), State(OUT / "state.json"), time.time()
     chapters = [name for name in HOUSE if is_chapter(name)]
     steps = len(chapters) + 1
-    for i, name in enumerate(chapters, 1):
-        print(f"[{i:2}/{steps}] {name:24}", end="", flush=True)
-        if not run_chapter(name, wanted[name], state):
-            return 1
+    if not run_chapters(chapters, wanted, state):
+        return 1
     print(f"[{steps:2}/{steps}] {'train':24}", end="", flush=True)
     if not run_training(wanted[chapters[-1]], state):
         return 1

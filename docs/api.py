@@ -13,16 +13,15 @@ from html import escape
 from pathlib import Path
 
 import contents
-from checks import FENCE, code_of, directives, text_of, words_of
+from checks import FENCE, code_of, directives, text_of
 from docutils import nodes
+from examples import give_examples, places_in, tree_of, uses_in
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 PACKAGE = "petbreeds"
 CONSTANT = re.compile(r"[A-Z][A-Z0-9_]*")
 RAISES = re.compile(r"\b(\w+(?:Error|Exit))\b:? ((?:if|where|when|for|unless|says|with|naming)\b(?:[^.;]|\.(?=\w))*)")
 SHORT_VALUE = 70  # characters
-EXAMPLES, LONG_EXAMPLE = 6, 12  # calls to choose the shortest from; lines
-NO_EXAMPLE = {"export", "exporti", "default_exp", "slow", "cuda", "oxford"}  # directives of cells that are none
 PLAIN_WORD = re.compile(r"[a-z]+")
 
 
@@ -50,7 +49,6 @@ class Entry:
     value: str = ""  # of a constant, as code or in words
     raises: list[Parameter] = field(default_factory=list)  # what it refuses
     word: str = ""  # under which a decorator registers it: `@app.command("data")`
-    names: set[str] = field(default_factory=set)  # what its code names
     example: str = ""  # a call of it from a notebook, with what it gave; Markdown
 
     @property
@@ -138,10 +136,6 @@ def last_parameter_line(function) -> int:
     return max((part.end_lineno for part in parts if part), default=function.lineno)
 
 
-def names_in(node) -> set[str]:
-    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
-
-
 def raises_of(function) -> list[Parameter]:
     "What a function raises: what its docstring says of it, else the words of the error itself."
     doc, found = " ".join((ast.get_docstring(function) or "").split()), {}
@@ -178,12 +172,12 @@ def message_of(call) -> str:
 def function_entry(node, comments, short, owner: str = "") -> Entry:
     return Entry(f"{owner}.{node.name}" if owner else node.name, "method" if owner else "function",
                  ast.get_docstring(node) or "", parameters_of(node, comments, short), returns_of(node, comments),
-                 raises=raises_of(node), names=names_in(node))
+                 raises=raises_of(node))
 
 
 def class_entry(node, comments, short) -> Entry:
     "A class: its fields if it is a dataclass or a named tuple, else what it is made with; its documented methods."
-    entry = Entry(node.name, "class", ast.get_docstring(node) or "", names=names_in(node))
+    entry = Entry(node.name, "class", ast.get_docstring(node) or "")
     is_dataclass = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
     if is_dataclass or "NamedTuple" in map(ast.unparse, node.bases):
         for item in node.body:
@@ -371,14 +365,14 @@ def read(nbs: Path) -> Reference:
     there = {nb.relative_to(nbs).with_suffix("").as_posix(): nb for nb in sorted(nbs.rglob("*.ipynb"))
              if ".ipynb_checkpoints" not in nb.parts}
     order = {page: i for i, page in enumerate(contents.pages())}
-    uses = {}  # page: the cells that may serve as examples
+    uses, places = {}, {}  # by page: the cells that may serve as examples; the statements that it exports
     for page in sorted(there, key=lambda page: order.get(page, len(order))):
         cells = json.loads(there[page].read_text(encoding="utf-8"))["cells"]
         reference.imported[page] = set().union(
             *(imports_in(code_of(cell)) for cell in cells if cell["cell_type"] == "code")
         )
         reference.lines[page] = title_and_line(cells)[1]
-        uses[page] = uses_in(cells)
+        uses[page], places[page] = uses_in(cells), places_in(cells)
         module = next((d["default_exp"] for d in map(directives, cells) if d.get("default_exp")), None)
         if page == contents.ROOT or not module:
             continue
@@ -396,7 +390,7 @@ def read(nbs: Path) -> Reference:
                         entry.module, entry.page, entry.cell, entry.section = module, page, i, section
                         reference.entries.append(entry)
     borrow_meanings(reference)
-    give_examples(reference, uses)
+    give_examples(reference, uses, places)
     return reference
 
 
@@ -463,7 +457,7 @@ def module_page(reference: Reference, module: str) -> str:
         out += [f"Also exported here: {', '.join(f'`{name}`' for name in names)}.", ""]
     for entry in reference.of_module(module):
         out += [f"## {entry.name}", "", markdown(entry, index=False), "", explained(entry, page, title), ""]
-        out += [entry.example or used_by(entry, reference), ""]
+        out += [entry.example, ""]
     return "\n".join(out)
 
 
@@ -472,113 +466,6 @@ def explained(entry: Entry, page: str, title: str) -> str:
     where = f"{title}: {entry.section}" if entry.section and entry.section != title else title
     words = escape(plain(where), quote=False)
     return f'<p class="explained-in">Explained in <a href="../{page}.html#{entry.path}">{words}</a></p>'
-
-
-def used_by(entry: Entry, reference: "Reference") -> str:
-    "Which public names use one that no cell calls."
-    users = [f"`{other.name}`" for other in reference.entries if other is not entry and entry.name in other.names
-             and (other.page == entry.page or reference.means(other.page, entry))]
-    return f"Used by {', '.join(users)}." if users else ""
-
-
-@dataclass(frozen=True)
-class Use:
-    "A cell that readers can run: what it calls, and what else it names."
-    code: str
-    said: str  # the text that it gave
-    calls: set[str]
-    names: set[str]
-    orders: set[str]  # texts that a call begins with: shell("train")
-    words: set[str]  # all texts that it gives to calls
-    is_hidden: bool  # not on the page
-
-    @property
-    def is_long(self) -> bool:
-        return len(self.code.splitlines()) > LONG_EXAMPLE
-
-
-def uses_in(cells) -> list[Use]:
-    "The cells of a notebook that may serve as examples: they run everywhere, export nothing and check no exercise."
-    found = []
-    for cell in cells:
-        flags = directives(cell).keys()
-        tags = cell["metadata"].get("tags", [])
-        if cell["cell_type"] == "code" and not NO_EXAMPLE & flags and "hide-input" not in tags:
-            code = code_of(cell)
-            nodes = [*ast.walk(tree_of(code))]
-            called = [node for node in nodes if isinstance(node, ast.Call)]
-            calls = {node.func.id for node in called if isinstance(node.func, ast.Name)}
-            given = [node.args for node in called if node.args and not ast.unparse(node.func).startswith("test_")]
-            orders = {args[0].value for args in given if isinstance(args[0], ast.Constant)}
-            names = names_in(tree_of(code))
-            words = {node.value for args in given for arg in args for node in ast.walk(arg)
-                     if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-            found.append(Use(code, text_output(cell), calls, names, orders & words, words, "hide" in flags))
-    return found
-
-
-def tree_of(code: str) -> ast.Module:
-    "The syntax of a cell without the lines in IPython's own language; nothing where that does not suffice."
-    try:
-        return ast.parse(re.sub(r"^[%!].*$", "", code, flags=re.M))
-    except SyntaxError:
-        return ast.Module([], [])
-
-
-def give_examples(reference: "Reference", uses: dict[str, list[Use]]):
-    """An example for each function and class: a cell that calls it, in its own notebook or else in one that imports
-    it; a cell that uses the word under which it is registered, or hands it on as a value; for a class that nobody
-    calls, the example of a function that returns it."""
-    for entry in reference.entries:
-        if entry.kind in ("function", "class"):
-            entry.example = example_of(entry, reference, uses)
-    makers = {one.returns.type.strip("'"): one for one in reversed(reference.entries) if one.returns and one.example}
-    for entry in reference.entries:
-        if entry.kind == "class" and not entry.example and entry.name in makers:
-            entry.example = makers[entry.name].example
-
-
-def example_of(entry: Entry, reference: "Reference", uses: dict[str, list[Use]]) -> str:
-    "The shortest of the first few cells that call a name and give a text; else a statement out of a longer cell."
-    face = reference.about.get(entry.module.rpartition(".")[0], [""])[0]
-    elsewhere = [page for page in uses if page != entry.page and reference.means(page, entry)]
-    elsewhere += [face] if entry.word and face else []
-    for takes in ("calls", "orders", "words", "names"):
-        name = entry.word if takes in ("orders", "words") else entry.name
-        for pages in ([entry.page], elsewhere):
-            some = [use for page in pages for use in uses[page] if name and name in getattr(use, takes)]
-            for hidden in (False, True):
-                if example := best_example(name, [use for use in some if use.is_hidden == hidden]):
-                    return example
-    return ""
-
-
-def best_example(name: str, uses: list[Use]) -> str:
-    "The shortest of the first cells that are short, in Markdown with what it gave; else a statement of a long one."
-    short = [use for use in uses if not use.is_long][:EXAMPLES]
-    if short:
-        best = min(short, key=lambda use: (not use.said, len(use.code)))
-        return f"```python\n{best.code}\n```" + (f"\n\n```text\n{best.said}\n```" if best.said else "")
-    found = [statement for use in uses for statement in statements_with(name, use.code)]
-    return f"```python\n{min(found[:EXAMPLES], key=len)}\n```" if found else ""
-
-
-def statements_with(name: str, code: str):
-    "The statements of a cell that hold a name or a word and are short enough to be read alone."
-    for statement in tree_of(code).body:
-        lines = code.splitlines()[statement.lineno - 1:statement.end_lineno]
-        held = {getattr(node, "id", getattr(node, "value", "")) for node in ast.walk(statement)
-                if isinstance(node, (ast.Name, ast.Constant))}
-        if name in held and len(lines) <= LONG_EXAMPLE:
-            yield "\n".join(lines)
-
-
-def text_output(cell) -> str:
-    "What a cell gave, where that is a few lines of text."
-    texts = [words_of(output) for output in cell["outputs"] if "image/png" not in output.get("data", {})]
-    text = "\n".join(texts).rstrip()
-    is_short = len(text.splitlines()) <= LONG_EXAMPLE
-    return text if is_short and "```" not in text and not text.startswith("<Figure") else ""
 
 
 def overview_page(reference: Reference) -> str:

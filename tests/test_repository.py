@@ -5,8 +5,10 @@ import inspect
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -201,6 +203,27 @@ def test_course_redoes_only_what_changed(small_course, capsys):
     assert printed.count("unchanged") == 1 and "error rate 0.500 on 10 test pictures" in printed
     executed = nbformat.read(small_course.OUT / "02_second.ipynb", 4)
     assert executed.cells[1].outputs[0].data["text/plain"] == "6"
+
+
+def test_course_stops_at_once_with_its_chapters(small_course, tmp_path):
+    write_notebook(small_course.NBS / "01_first.ipynb", f"import os, time\n"
+                   f"open({str(tmp_path / 'kernel')!r}, 'w').write(str(os.getpid()))\ntime.sleep(120)")
+    places = {name: getattr(small_course, name) for name in ("ROOT", "NBS", "OUT", "RUN")}
+    code = ["import sys, course", "from pathlib import Path", f"course.HOUSE = {small_course.HOUSE}",
+            *(f"course.{name} = Path({str(path)!r})" for name, path in places.items()), "sys.exit(course.run_all())"]
+    process = subprocess.Popen([sys.executable, "-c", "\n".join(code)], cwd=ROOT, stdout=subprocess.DEVNULL)
+    wait_until(lambda: (tmp_path / "kernel").exists() and (tmp_path / "kernel").read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    kernel = int((tmp_path / "kernel").read_text())
+    wait_until(lambda: not Path(f"/proc/{kernel}").exists() or sys.platform != "linux")
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_course_redoes_a_chapter_whose_prose_or_measurements_changed(small_course, capsys):

@@ -19,7 +19,7 @@ PROMISES = {  # as the table of SECURITY.md words them: the tests that keep them
     "A run holds no code.": ("test_security::test_a_pickle_in_the_place_of_weights_is_refused",
                              "test_shipping::test_nothing_is_pickled"),
     "A picture starts no program.": ("test_security::test_no_picture_starts_a_program",),
-    "A picture costs less than 1 GB and ends.": (
+    "Opening a picture takes less than 1 GB and comes to an end.": (
         "test_ground::test_a_large_picture_costs_less_than_a_gigabyte_and_five_seconds",
         "test_ground::test_small_files_that_are_huge_in_memory_are_refused",
         "test_fuzz::test_odd_pictures_are_used_by_all_or_named_by_all"),
@@ -33,7 +33,7 @@ PROMISES = {  # as the table of SECURITY.md words them: the tests that keep them
                                        "test_security::test_a_run_names_no_picture_outside_its_data",
                                        "test_security::test_nothing_is_written_through_a_link"),
     "A local server is local.": ("test_security::test_servers_listen_on_this_machine_only",),
-    "What is written is whole.": ("test_ground::test_a_killed_writer_leaves_the_file_whole",
+    "A file is written whole or not at all.": ("test_ground::test_a_killed_writer_leaves_the_file_whole",
                                   "test_ground::test_a_full_disk_changes_nothing"),
     "Nothing is sent.": ("test_security::test_who_asks_the_network",),
 }

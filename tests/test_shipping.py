@@ -215,7 +215,8 @@ def _other_activation(learn):
 @pytest.mark.parametrize("change_head", [_deeper, _other_activation])
 def test_a_head_that_cannot_be_built_again_is_refused_before_anything_is_written(pets, tmp_path, change_head):
     learn = vision_learner(loaders(pets), "lcnet_050", pretrained=False)
-    learn.recorder.values = [[1.0, 1.0]]  # as if it had been trained
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
     assert describe(learn)["head"] == "fastai"
     change_head(learn)
     assert "cannot be built again" in refusal(lambda: save_run(learn, tmp_path / "run"))
@@ -300,6 +301,31 @@ def test_a_head_without_validation_is_cross_validated(few, tmp_path):
     with pytest.raises(KeyboardInterrupt):  # the same where it is kept until a resumed run ends
         train(few, tmp_path / "parts", cbs=[Stop(HEAD_EPOCHS)], **{**PRETRAINED, "epochs": 1})
     assert resume_run(tmp_path / "parts").about["cross_validation"] == found
+
+
+
+def test_save_run_keeps_the_history_of_a_learner_that_was_asked(pets, tmp_path, caplog):
+    learn = learner(pets)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(2, 1e-3)
+        before = [list(map(float, row)) for row in learn.recorder.values]
+        results_of(learn, "test")
+        kept = read_history(save_run(learn, tmp_path / "kept").folder)
+        assert [[row["train_loss"], row["valid_loss"], row["error_rate"]] for row in kept] == before
+        learn.validate()
+    saved = save_run(learn, tmp_path / "forgotten")
+    assert read_history(saved.folder) == [] and "has forgotten it" in caplog.text
+    page = report(saved).read_text(encoding="utf-8")
+    assert "No history was kept" in page and "<svg" in page
+
+
+def test_report_shows_no_schedule_that_was_not_followed(pets, tmp_path):
+    learn = learner(pets)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(1, 1e-3)
+    by_hand = report(save_run(learn, tmp_path / "by_hand")).read_text(encoding="utf-8")
+    followed = report(train(pets, tmp_path / "followed", epochs=1)).read_text(encoding="utf-8")
+    assert "head epochs" in followed and "head epochs" not in by_hand
 
 
 def test_balance_is_written_down_and_changes_the_loss(pets, tmp_path):
@@ -789,7 +815,7 @@ def test_the_report_is_made_again_without_weights_or_data(copy, tmp_path):
     (copy / REPORT).unlink()
     assert "put the data back" in report(copy, data=tmp_path / "gone").read_text(encoding="utf-8")
     (copy / HISTORY).write_text("nonsense\n1\n")
-    assert "no epoch" in refusal(lambda: report(copy))
+    assert "no history" in refusal(lambda: report(copy))
     (copy / HISTORY).unlink()
     refusal(lambda: report(copy))
 

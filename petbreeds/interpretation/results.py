@@ -116,7 +116,7 @@ def results_of(learn: Learner,  # a trained learner
                ) -> Results:
     "What the network answers for each picture of a part; InterpretationError if it cannot."
     loader = _loader_of(learn.dls, part)
-    with learn.no_bar(), learn.no_logging():
+    with learn.no_bar(), learn.no_logging(), learn.removed_cbs(learn.recorder):  # it would forget
         activations, labels = learn.get_preds(dl=loader, act=noop, cbs=list(cbs))
     _check_classifier(learn.dls, activations, labels)
     activations = activations.float()

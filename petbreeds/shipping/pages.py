@@ -134,13 +134,17 @@ def summary(about: dict,  # content of run.json
     return f"error rate {about['metrics']['error_rate']:.1%} {how_sure(about['metrics'])}"
 
 # %% ../../nbs/shipping/pages.ipynb #81644880
-def _settings(about):
-    "What was set and what ran, as pairs of name and value."
+def _settings(about, history):
+    "What was set and what ran, as pairs of name and value; no schedule that was not followed."
     split = about["split"]
     data = about["data"]
     profile = dict(about["profile"])
     schedule = profile.pop("schedule")
-    settings = {"profile": profile.pop("name"), **profile, **schedule, "head": about["head"]}
+    stages = [row["stage"] for row in history]
+    ran = {"head_epochs": stages.count("head"), "epochs": stages.count("all layers")}
+    if ran.items() <= schedule.items() and "frozen" not in stages:
+        profile |= schedule
+    settings = {"profile": profile.pop("name"), **profile, "head": about["head"]}
     parts = f"{split['n_train']} train, {split['n_valid']} validate, {split['n_test']} test"
     seconds = about.get("seconds")
     return [("data", data["source"]), ("data fingerprint", data["fingerprint"]),
@@ -159,7 +163,7 @@ def _drawings(history):
     losses = {"training": train}
     if _known(valid):
         losses["validation"] = valid
-    drawings = [chart("Loss (nats)", losses, n_frozen)]
+    drawings = [chart("Loss (nats)", losses, n_frozen)] if history else []
     if _known(wrong):
         errors = [None if value is None else 100 * value for value in wrong]
         drawings.append(chart("Error rate (%)", {"validation": errors}, n_frozen))
@@ -263,9 +267,13 @@ Those may guide choices.
 pictures and judged on the others. They had fewer to learn from than the network itself.
 {% endif %}{% endif %}The network saw the test pictures once, when its training was over.</p>
 <h2>Training</h2>
+{% if history|length > 1 -%}
 <div class="curves">{% for drawing in drawings %}<div>{{ drawing }}</div>{% endfor %}</div>
 <details><summary>The numbers of each epoch</summary>
 {{ table("Epochs", history[0], history[1:]) }}</details>
+{% else -%}
+<p>No history was kept: the network had answered other pictures before it was saved.</p>
+{% endif -%}
 <h2>Worst breeds</h2>
 {% if worst -%}
 <p class="faint">The highest errors of single breeds. Each rests on few pictures, and the worst of
@@ -301,7 +309,7 @@ the answer with its probability, then the truth.</p>
 is {{ one.breed | breakable }} {{ one.probability_of_breed | percent }}<br>
 <span class="faint">{{ one.image | breakable }}</span></li>{% endfor %}</ul>{% endif %}
 <h2>Settings</h2>
-{{ table("What it takes to repeat this run; all of it is in run.json", ("name", "value"),
+{{ table("What is known of this run; all of it is in run.json", ("name", "value"),
          settings) }}
 </main></body></html>
 """
@@ -347,6 +355,6 @@ def report(run: Run | str | Path,  # a run, or its folder
         worst=worst, unknown=unknown, mistakes=mistakes,
         pairs=most_confused(about["confusion"], about["vocabulary"]),
         missing=sum(mistake["uri"] is None for mistake in mistakes), folder=pictures,
-        settings=_settings(about))
+        settings=_settings(about, history))
     put_file(folder / REPORT, page.encode("utf-8", "replace"))
     return folder / REPORT

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'FORMAT_VERSION', 'MODEL', 'ABOUT', 'HISTORY', 'REPORT', 'CHECKPOINT', 'AGAIN', 'TOLERANCE', 'LIBRARIES',
-           'NO_TEXT', 'RunError', 'put_file', 'is_run', 'check_folder', 'locked', 'claimed', 'next_folder',
+           'NO_TEXT', 'COLUMNS', 'RunError', 'put_file', 'is_run', 'check_folder', 'locked', 'claimed', 'next_folder',
            'network_of', 'is_word', 'describe', 'finite', 'as_json', 'write_about', 'sweep', 'begin_run',
            'write_history', 'read_history', 'read_run', 'Run', 'profile_of', 'load_run', 'metrics_of', 'finish_run',
            'epochs_of', 'save_run']
@@ -13,6 +13,7 @@ __all__ = ['FORMAT', 'FORMAT_VERSION', 'MODEL', 'ABOUT', 'HISTORY', 'REPORT', 'C
 import csv
 import io
 import json
+import logging
 import math
 import os
 import platform
@@ -54,6 +55,7 @@ HISTORY = "history.csv"
 REPORT = "report.html"
 CHECKPOINT = "checkpoint.safetensors"
 AGAIN = "copy the run again, or train anew"
+_log = logging.getLogger("petbreeds")
 
 
 class RunError(PetsError):
@@ -368,11 +370,14 @@ def begin_run(folder: Path,  # claimed
         (folder / name).unlink(missing_ok=True)
 
 # %% ../../nbs/shipping/runs.ipynb #c597c9f1
+COLUMNS = ("epoch", "stage", "train_loss")  # that each history has
+
+
 def write_history(folder: Path,  # of a run
                   rows: list[dict],  # one per epoch; None for what was not measured
                   ) -> None:
     "Write history.csv; RunError if the place cannot be written."
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
@@ -392,13 +397,13 @@ def read_history(folder: Path,  # of a run
     "The epochs of a run; RunError if the table is missing or damaged."
     path = user_path(folder) / HISTORY
     try:
-        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
-        history = [{name: _cell(name, value) for name, value in row.items()} for row in rows]
+        table = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
+        history = [{name: _cell(name, value) for name, value in row.items()} for row in table]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise RunError(f"cannot read {path}: {reason}; {AGAIN}") from None
-    if not all({"epoch", "stage", "train_loss"} <= set(row) for row in history) or not history:
-        raise RunError(f"{path} holds no epoch: {AGAIN}")
+    if not {*COLUMNS} <= {*(table.fieldnames or ())}:
+        raise RunError(f"{path} is no history of a training: {AGAIN}")
     return history
 
 # %% ../../nbs/shipping/runs.ipynb #208f6e7c
@@ -632,9 +637,16 @@ def finish_run(learn: Learner,  # trained
     return load_run(folder)
 
 # %% ../../nbs/shipping/runs.ipynb #a0f5ee77
+def _is_trained(learn):
+    "Whether a learner has taken a step."
+    return hasattr(learn, "head_fit") or bool(learn.opt is not None and learn.opt.state)
+
+
 def _values_of(learn):
-    "What the recorder of a learner has of its last fit; empty if there was none."
-    return getattr(learn.recorder, "values", None) or []
+    """What the recorder of a learner has of its last fit; empty if there was none, or if fastai
+    forgot it: `validate` and `get_preds` start a recording of their own, without a step."""
+    recorder = learn.recorder
+    return recorder.values if getattr(recorder, "losses", None) else []
 
 
 def epochs_of(learn: Learner,  # trained
@@ -663,9 +675,13 @@ def save_run(learn: Learner,  # trained, on loaders from `pet_dls`
              overwrite: bool = False,  # replace a run that is there
              ) -> Run:  # the run, read back
     "Test a trained network and write its run; RunError, with nothing written, if it cannot."
-    if not (_values_of(learn) or hasattr(learn, "head_fit")):
+    if not _is_trained(learn):
         raise RunError("this learner has not been trained: call fit_head or fine_tune first")
     about = describe(learn, source)
+    rows = _rows_of(learn)
+    if not rows:
+        _log.warning("the history of this run is empty: fastai has forgotten it since the "
+                     "training, as `validate` and `get_preds` make it; ask with results_of")
     with claimed(folder, overwrite) as folder:
         begin_run(folder, about)
-        return finish_run(learn, folder, about, _rows_of(learn))
+        return finish_run(learn, folder, about, rows)

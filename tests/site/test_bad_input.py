@@ -249,10 +249,13 @@ def test_comment_explains_all_parameters_on_its_line():
 
 def test_example_is_a_call_in_a_lesson_then_a_use(tmp_path):
     first = [text("# First"), code("#| default_exp first"),
-             code("#| export\ndef grow(x): ...\n\n\ndef sow(): ...\n\n\ndef dig(): ..."),
+             code("#| export\ndef grow(x): ...\n\n\ndef sow(): ...\n\n\ndef dig(): ...\n\n\n"
+                  "def long(f, x): ..."),
              code("#| export\n@mark('red')\ndef paint(): ...\n\n\n@app.command()\ndef reap() -> Crop: ..."),
              code("#| export\nclass Crop:\n    'What is reaped.'"),
-             code("#| export\ndef uses_dig(): return dig()"),
+             code("#| export\ndef uses_dig():\n    if dig():\n        return 1"),
+             code("#| export\ndef uses_long():\n    return [\n" + "        1,\n" * 12 + "        long(len, 2)]"),
+             code("#| export\nTOOLS = all_of('spade:fork')\n\n\n@mark('fork')\ndef fork(): ..."),
              code("grow(1)"), code("grow(2)", {"output_type": "stream", "text": "3"}),
              code("#| slow\npaint()"), code("colour(['red'])"), code("test_eq(names, ['reap'])"), code("shell('reap')")]
     second = [text("# Second"), code("from petbreeds.first import sow"), code("\n" * 12 + "sow()\n" + "y = 1\n" * 12)]
@@ -265,8 +268,10 @@ def test_example_is_a_call_in_a_lesson_then_a_use(tmp_path):
     assert examples["sow"] == "```python\nsow()\n```"
     assert examples["paint"] == "```python\ncolour(['red'])\n```"
     assert examples["reap"] == examples["Crop"] == "```python\nshell('reap')\n```"
-    assert examples["dig"] == ""
-    assert "Used by `uses_dig`." in api.module_page(reference, "petbreeds.first")
+    assert examples["dig"] == "In `uses_dig`:\n\n```python\nif dig():\n    ...\n```"
+    assert examples["long"] == "In `uses_long`:\n\n```python\nlong(len, 2)\n```"
+    assert examples["fork"] == "In the package:\n\n```python\nTOOLS = all_of('spade:fork')\n```"
+    assert examples["uses_dig"] == ""
 
 
 def test_entry_of_a_named_tuple():
