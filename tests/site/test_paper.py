@@ -7,7 +7,7 @@ from pypdf import PdfReader
 
 import pdf
 
-LONGEST = ["06_cross_entropy", "05_softmax"]
+LONGEST = ["08_lr_finder", "06_cross_entropy"]
 
 
 @pytest.mark.parametrize("chapter", LONGEST)
