@@ -708,7 +708,7 @@ def test_other_right_answers_pass(chapter, capsys, check, answer):
     ("repaired", "get_y=lambda file: species_of(file)", "no breeds"),
     ("repaired", "splitter=FuncSplitter(lambda file: breed_of(file) == last)", "only in validation"),
     ("repaired", "splitter=RandomSplitter(valid_pct=0)", "no item for validation"),
-    ("repaired", "splitter=IndexSplitter([0]), get_items=lambda folder: sorted_images(folder)[:10]", "must be in one part"),
+    ("repaired", "splitter=IndexSplitter([0]), get_items=lambda folder: sorted_images(folder)[:10]", "in one part"),
     ("repaired", "item_tfms=Resize(128)", "of 128 px"),
     ("folders", "get_y=breed_of", "breed_of"),
     ("folders", "get_y=lambda file: file.parent.parent.name", "only in validation|parts"),
