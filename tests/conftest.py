@@ -1,8 +1,17 @@
-"What several files of tests use: one browser, since Playwright runs once in a process, and one thread for torch."
+"What all tests need, and what several files of them use: one browser, since Playwright runs once in a process."
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heed_interrupts():
+    "A shell that runs the tests in the background lets them ignore Ctrl-C; what they start must not."
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

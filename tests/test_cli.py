@@ -31,11 +31,6 @@ def shell(*arguments, **options):
     return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300, **options)
 
 
-def heed_interrupts():
-    "A shell that runs these tests in the background lets them ignore Ctrl-C; the command shall not."
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     "An empty working folder and an empty home for pictures."
@@ -109,8 +104,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(petbreeds, pe
 def test_stopped_in_training_it_goes_on_to_the_same_numbers(petbreeds, pets, finished, here, number):
     run = here / "run"
     process = subprocess.Popen(command("train", "--data", pets, *SMALL, "--epochs", 3, "--out", run),
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-                               preexec_fn=heed_interrupts)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     said = process.stdout.readline()  # the line of the first epoch
     os.killpg(process.pid, number)  # as a terminal does: the workers too
     rest, complaints = process.communicate(timeout=60)
