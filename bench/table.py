@@ -105,10 +105,9 @@ TABLES = {  # name of the file: its table; cross_entropy.py writes its own
         "error of a probe on PaperPets": "probe_error_on_paperpets", "file (MB)": "file_mb"},
         "torch {torch}, timm {timm}, {seconds} s of training planned for each, {breeds} imaginary breeds, {size} px."),
     "papernet_effect": Table("What PaperNet is worth", {
-        "pictures": "pictures", "weights": "weights", "training pictures": "training", "test pictures": "test",
-        "error": "error"},
-        "torch {torch}, PaperNet {papernet} ({arch}), {epochs} epochs, {seeds} seeds; mean error with its "
-        "95 % interval."),
+        "pictures": "pictures", "weights": "weights", "epochs": "epochs", "training pictures": "training",
+        "test pictures": "test", "error": "error"},
+        "torch {torch}, PaperNet {papernet} ({arch}), {seeds} seeds; mean error with its 95 % interval."),
     "papernet_photos": Table("PaperNet on photographs", {
         "features": "name", "accuracy": "accuracy", "leave-one-out": "leave_one_out"},
         "PaperNet {papernet}; {photographs} photographs of {breeds} breeds, {splits} splits with {training} to learn "
