@@ -112,15 +112,17 @@ def keys():
     return found
 
 
-def execute(nb, dest, env=None):
-    """Run a notebook in its own folder, with other environment variables if `env` is given, and write it with its
-    outputs to `dest`; raises at the first failing cell."""
+def execute(nb, dest, threads=None):
+    """Run a notebook in its own folder, with so many threads unless the environment says how many, and write it with
+    its outputs to `dest`; raises at the first failing cell."""
     book = nbformat.read(nb, 4)
-    os.environ["TQDM_DISABLE"] = "1"  # outputs that are stored hold no bars
+    env = {**os.environ, "TQDM_DISABLE": "1"}  # outputs that are stored hold no bars
+    if threads:
+        env.setdefault("OMP_NUM_THREADS", str(threads))
     try:
         NotebookClient(book, timeout=1800, kernel_name="python3", record_timing=False,
                        extra_arguments=["--log-level=ERROR"],
-                       resources={"metadata": {"path": str(nb.parent)}}).execute(**({"env": env} if env else {}))
+                       resources={"metadata": {"path": str(nb.parent)}}).execute(env=env)
     finally:
         dest.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(book, dest)
@@ -148,23 +150,24 @@ class State:
 
 def run_chapter(name) -> float:
     "Execute a chapter on its share of the cores; returns how many seconds that took."
-    start, threads = time.time(), max(1, (os.cpu_count() or 1) // AT_ONCE)
-    execute(NBS / f"{name}.ipynb", OUT / f"{name}.ipynb", {"OMP_NUM_THREADS": str(threads), **os.environ})
+    start = time.time()
+    execute(NBS / f"{name}.ipynb", OUT / f"{name}.ipynb", threads=(os.cpu_count() or 1) // AT_ONCE)
     return time.time() - start
 
 
 def run_chapters(chapters, wanted, state) -> bool:
     "Execute the chapters that changed since the last time, some at once; False where a cell fails."
-    changed = [name for name in chapters if not state.is_done(name, wanted[name], OUT / f"{name}.ipynb")]
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        running = {name: pool.submit(run_chapter, name) for name in changed}
+        running = {name: pool.submit(run_chapter, name) for name in chapters
+                   if not state.is_done(name, wanted[name], OUT / f"{name}.ipynb")}
         for i, name in enumerate(chapters, 1):
             print(f"[{i:2}/{len(chapters) + 1}] {name:24}", end="", flush=True)
+            said = "unchanged"
             if name in running:
-                seconds = running[name].result()
+                said = f"{running[name].result():4.0f} s"
                 state.remember(name, wanted[name])
-            print(f"{seconds:4.0f} s" if name in running else "unchanged", flush=True)
+            print(said, flush=True)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
         print(f"failed\n{e}\nThe chapter as far as it came: {(OUT / f'{name}.ipynb').relative_to(ROOT)}")
         return False

@@ -9,10 +9,9 @@ small       items that already have the final size; the rest as above
 in turn     such small items, and each operation (warp, flip, rotate, zoom, crop) interpolates by itself
 
 All train with plain fastai, `vision_learner` and `fine_tune`: network, weights, epochs, rates, split and batch size
-are the same. A seed decides head, order and
-augmentation; runs with the same seed are compared with each other. Errors are those on the test pictures,
-which go through each way's own resize, as they would in use. Each seed is kept in bench/results/runs/ as soon
-as it is done, and the same call goes on after an interruption."""
+are the same. A seed decides head, order and augmentation; runs with the same seed are compared with each other. Errors
+are those on the test pictures, which go through each way's own resize, as they would in use. Each seed is kept in
+bench/results/runs/ as soon as it is done, and the same call goes on after an interruption."""
 import argparse
 import time
 from dataclasses import replace

@@ -9,6 +9,8 @@ from checks import code_of, directives, words_of
 CHOICE, LONGEST = 6, 12  # examples to choose the shortest from; lines
 NO_EXAMPLE = {"export", "exporti", "default_exp", "slow", "cuda", "oxford"}  # directives of cells that are none
 WAYS = ("calls", "orders", "words", "names")  # how a cell may use a name, the best first
+WAYS_IN_PACKAGE = ("calls", "words", "names")
+BY_WORD = ("orders", "words")  # those that use the word under which something is registered
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def places_in(cells) -> list[Place]:
 
 def places_of(statement: ast.stmt, code: str, owner: str) -> list[Place]:
     "A statement as a place, of one that holds others (`if`, `def`) what stands before them; the calls of a long one."
-    nodes, holds_others = own_nodes(statement)
+    nodes, holds_others = nodes_of(statement)
     decorators = getattr(statement, "decorator_list", [])
     first = min([statement.lineno, *(decorator.lineno for decorator in decorators)])
     last = statement.body[0].lineno - 1 if holds_others else statement.end_lineno
@@ -81,7 +83,7 @@ def places_of(statement: ast.stmt, code: str, owner: str) -> list[Place]:
     return [place_of(nodes, textwrap.dedent("\n".join(lines)) + "\n    ..." * holds_others, owner, decorators)]
 
 
-def own_nodes(statement: ast.stmt) -> tuple[list[ast.AST], bool]:
+def nodes_of(statement: ast.stmt) -> tuple[list[ast.AST], bool]:
     "The nodes of a statement without those of statements inside it, and whether there are any below its first line."
     inner = [child for part in ("body", "orelse", "handlers", "finalbody") for child in getattr(statement, part, [])]
     children = [child for child in ast.iter_child_nodes(statement) if child not in inner]
@@ -148,16 +150,21 @@ def pages_for(entry, reference, pages) -> tuple[list[str], list[str]]:
     return [entry.page], elsewhere + ([face] if entry.word and face else []) + rooms
 
 
+def found_for(entry, reference, things: dict, ways):
+    """What uses a name, by its name or by the word under which it is registered: (name or word, uses or places), the
+    best way first, and its own page before others."""
+    for way in ways:
+        name = entry.word if way in BY_WORD else entry.name
+        for pages in pages_for(entry, reference, things) if name else ():
+            yield name, [thing for page in pages for thing in things[page] if name in getattr(thing, way)]
+
+
 def example_in_a_cell(entry, reference, uses) -> str:
     "The shortest of the first few cells that call a name and give a text; else a statement out of a longer cell."
-    own, elsewhere = pages_for(entry, reference, uses)
-    for way in WAYS:
-        name = entry.word if way in ("orders", "words") else entry.name
-        for pages in (own, elsewhere):
-            some = [use for page in pages for use in uses[page] if name and name in getattr(use, way)]
-            for hidden in (False, True):
-                if example := best_cell(name, [use for use in some if use.is_hidden == hidden]):
-                    return example
+    for name, some in found_for(entry, reference, uses, WAYS):
+        for hidden in (False, True):
+            if example := best_cell(name, [use for use in some if use.is_hidden == hidden]):
+                return example
     return ""
 
 
@@ -183,15 +190,11 @@ def statements_with(name: str, code: str):
 
 def example_in_the_package(entry, reference, places) -> str:
     "The shortest of the first few places in the package that call a name, with the function that they belong to."
-    own, elsewhere = pages_for(entry, reference, places)
-    for way in ("calls", "words", "names"):
-        name = entry.word if way == "words" else entry.name
-        for pages in (own, elsewhere):
-            found = [place for page in pages for place in places[page]
-                     if name and name in getattr(place, way) and place.owner != entry.name]
-            public = [place for place in found if place.owner and not place.owner.startswith("_")]
-            if found:
-                best = min((public or found)[:CHOICE], key=lambda place: len(place.code))
-                where = f"In `{best.owner}`" if public else "In the package"
-                return f"{where}:\n\n```python\n{best.code}\n```"
+    for _, some in found_for(entry, reference, places, WAYS_IN_PACKAGE):
+        found = [place for place in some if place.owner != entry.name]
+        public = [place for place in found if place.owner and not place.owner.startswith("_")]
+        if found:
+            best = min((public or found)[:CHOICE], key=lambda place: len(place.code))
+            where = f"In `{best.owner}`" if public else "In the package"
+            return f"{where}:\n\n```python\n{best.code}\n```"
     return ""

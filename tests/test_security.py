@@ -34,7 +34,7 @@ PROMISES = {  # as the table of SECURITY.md words them: the tests that keep them
                                        "test_security::test_nothing_is_written_through_a_link"),
     "A local server is local.": ("test_security::test_servers_listen_on_this_machine_only",),
     "A file is written whole or not at all.": ("test_ground::test_a_killed_writer_leaves_the_file_whole",
-                                  "test_ground::test_a_full_disk_changes_nothing"),
+                                               "test_ground::test_a_full_disk_changes_nothing"),
     "Nothing is sent.": ("test_security::test_who_asks_the_network",),
 }
 

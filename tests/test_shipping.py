@@ -35,6 +35,7 @@ import petbreeds.shipping.runs
 from petbreeds.baseline import pet_learner
 from petbreeds.blocks import pet_dls, profile_for, with_options
 from petbreeds.files import PetsError
+from petbreeds.interpretation.laboratory import probabilities_of
 from petbreeds.interpretation.results import most_confused, results_of
 from petbreeds.intervals import share_interval
 from petbreeds.paperpets import make_paperpets
@@ -303,13 +304,13 @@ def test_a_head_without_validation_is_cross_validated(few, tmp_path):
     assert resume_run(tmp_path / "parts").about["cross_validation"] == found
 
 
-
 def test_save_run_keeps_the_history_of_a_learner_that_was_asked(pets, tmp_path, caplog):
     learn = learner(pets)
     with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(2, 1e-3)
         before = [list(map(float, row)) for row in learn.recorder.values]
         results_of(learn, "test")
+        probabilities_of(learn, [learn.dls.path / learn.dls.table.file.iloc[0]])
         kept = read_history(save_run(learn, tmp_path / "kept").folder)
         assert [[row["train_loss"], row["valid_loss"], row["error_rate"]] for row in kept] == before
         learn.validate()

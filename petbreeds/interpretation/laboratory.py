@@ -14,16 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from .results import activations_for
 from ..paperpets.breeds import BREEDS
 from ..paperpets.dataset import picture_bytes, picture_size
 from ..paperpets.scene import UNCHANGED, Changes, chance_for, draw_pet
 
 with warnings.catch_warnings():  # fastai uses a part of torch that torch is about to retire
     warnings.simplefilter("ignore", FutureWarning)
-    import fastai.callback.progress  # noqa: F401  (gives learners `no_bar`)
     import torch
     from fastai.learner import Learner
-    from fastcore.basics import noop
 
 # %% ../../nbs/interpretation/laboratory.ipynb #laboratory-04
 SEED = 7  # of the laboratory set; sets to learn from have others
@@ -80,8 +79,7 @@ def probabilities_of(learn: Learner,  # a trained classifier
                      ) -> np.ndarray:  # shape (n, n_classes)
     "What a network answers for pictures that belong to no part of its data."
     loader = learn.dls.test_dl(pictures, num_workers=0)
-    with learn.no_bar(), learn.no_logging():
-        activations, _ = learn.get_preds(dl=loader, act=noop)
+    activations, _ = activations_for(learn, loader)
     return activations.float().softmax(1).numpy()
 
 

@@ -156,14 +156,16 @@ def _settings(about, history):
 
 
 def _drawings(history):
-    "The curves that a history can give."
+    "The curves that a history can give; none where none was kept."
+    if not history:
+        return []
     n_frozen = sum(row["stage"] in ("head", "frozen") for row in history)
     train, valid, wrong = ([row.get(name) for row in history]
                            for name in ("train_loss", "valid_loss", "error_rate"))
     losses = {"training": train}
     if _known(valid):
         losses["validation"] = valid
-    drawings = [chart("Loss (nats)", losses, n_frozen)] if history else []
+    drawings = [chart("Loss (nats)", losses, n_frozen)]
     if _known(wrong):
         errors = [None if value is None else 100 * value for value in wrong]
         drawings.append(chart("Error rate (%)", {"validation": errors}, n_frozen))
@@ -267,7 +269,7 @@ Those may guide choices.
 pictures and judged on the others. They had fewer to learn from than the network itself.
 {% endif %}{% endif %}The network saw the test pictures once, when its training was over.</p>
 <h2>Training</h2>
-{% if history|length > 1 -%}
+{% if drawings -%}
 <div class="curves">{% for drawing in drawings %}<div>{{ drawing }}</div>{% endfor %}</div>
 <details><summary>The numbers of each epoch</summary>
 {{ table("Epochs", history[0], history[1:]) }}</details>
